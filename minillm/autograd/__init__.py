@@ -1,0 +1,7 @@
+"""The engine: Tensors that record NumPy, and the walk back that differentiates them."""
+
+from .check import check_gradients
+from .tensor import Tensor, no_grad
+from .walk import grad
+
+__all__ = ["Tensor", "check_gradients", "grad", "no_grad"]

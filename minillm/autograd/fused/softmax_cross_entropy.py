@@ -1,0 +1,90 @@
+"""Softmax and cross-entropy in one: the gradient is p - y, and the probabilities are never kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...formulas import softmax_cross_entropy as composite
+from ...formulas.cross_entropy import check_labels
+from ..tensor import Tensor, unwrap
+from .op import FusedOp
+
+
+def forward(logits: np.ndarray, labels: np.ndarray, *, save: bool, ignore_index: int = -100,
+            label_smoothing: float = 0.0) -> tuple[Any, Any]:
+    vocab = logits.shape[-1]
+    x = logits.reshape(-1, vocab)  # (N, V)
+    y = labels.reshape(-1)  # (N,)
+    every = check_labels(logits, labels, ignore_index, label_smoothing)
+    if not every:
+        kept = y != ignore_index
+        x, y = x[kept], y[kept]
+    n = len(y)
+    if n == 0:
+        return np.zeros((), logits.dtype), None
+    rows = np.arange(n)
+    p = x - np.maximum.reduce(x, axis=1, keepdims=True)  # (N, V); from here in place
+    z_label = p[rows, y]
+    if label_smoothing:
+        finite = np.isfinite(p)
+        share = (label_smoothing / finite.sum(axis=1)).astype(x.dtype)  # (N,)
+        z_rest = np.where(finite, p, 0).sum(axis=1)
+    np.exp(p, out=p)
+    s = np.add.reduce(p, axis=1)  # (N,)
+    log_s = np.log(s)
+    losses = log_s - z_label
+    if label_smoothing:
+        losses = (1 - label_smoothing) * losses + label_smoothing * log_s - share * z_rest
+    loss = np.add.reduce(losses) / n
+    if not save:
+        return loss, None
+    # dL/dlogits = (p - q) / N, with q the (smoothed) target distribution.
+    p *= (1 / (n * s))[:, None]
+    if label_smoothing:
+        p -= np.where(finite, (share / n)[:, None], 0)
+    p[rows, y] -= (1 - label_smoothing) / n
+    if every:
+        return loss, p.reshape(logits.shape)
+    gradient = np.zeros((kept.size, vocab), logits.dtype)
+    gradient[kept] = p
+    return loss, gradient.reshape(logits.shape)
+
+
+def backward(g: np.ndarray, saved: Any, logits: np.ndarray, labels: np.ndarray, *,
+             needs: tuple[bool, ...], **_: Any) -> tuple[Any, None]:
+    return (np.zeros_like(logits) if saved is None else saved * g), None
+
+
+_fused = FusedOp(forward, backward, composite)
+
+
+def softmax_cross_entropy(logits: Any, labels: Any, *, ignore_index: int = -100,
+                          label_smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy of softmax(logits) against integer labels (article 4.1), fused.
+
+        L = -1/N sum_i sum_j q_ij log softmax(x_i)_j,   dL/dx_ij = (softmax(x_i)_j - q_ij) / N
+
+    with q_i the one-hot of label i, or (1 - e) one-hot + e/K over the K classes that are not masked
+    out (logit -inf) for label smoothing e. N counts the labels that are not `ignore_index`; with none
+    the loss and its gradient are 0. Stable for logits of any finite size; a logit of -inf is a class
+    of probability 0.
+
+    Args:
+        logits: (..., V), float.
+        labels: (...), integers in [0, V) or `ignore_index`.
+        ignore_index: the label of positions that do not count.
+        label_smoothing: e in [0, 1).
+
+    Returns:
+        The loss in nats, a scalar Tensor.
+
+    Raises:
+        ValueError: shapes do not agree, a label is out of range, or e is.
+        TypeError: labels are not integers.
+
+    Source: article section 4.1; label smoothing: Szegedy et al. 2016, section 7.
+    """
+    labels = np.asarray(unwrap(labels))
+    return _fused(logits, labels, ignore_index=ignore_index, label_smoothing=label_smoothing)

@@ -1,0 +1,220 @@
+"""Reverse-mode differentiation: the walk back over the graph, and the two ways to ask for it.
+
+For a node y = f(x_1, ..., x_n) and the gradient g = dL/dy, each rule of f gives g . dy/dx_i, the
+vector-Jacobian product. A node may be used more than once; its gradient is the sum over its uses,
+so it may be passed on only when all of them have come in. That is what the topological order is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .rules import RULES, AllArguments, EachArgument
+from .rules.shapes import cast
+from .tensor import Tensor, output, state, unwrap
+
+
+def topological_order(root: Tensor) -> list[Tensor]:
+    """The computed Tensors below `root`, every one after all of its inputs; `root` comes last.
+
+    Depth first with a stack of our own: a chain of 100,000 ops needs no recursion. Each node is
+    opened once and closed once, so the work is linear in nodes and edges.
+    """
+    order: list[Tensor] = []
+    closed: dict[int, bool] = {}  # id -> False while its inputs are being visited, then True
+    stack = [root] if root.op is not None else []
+    while stack:
+        t = stack[-1]
+        key = id(t)
+        if key not in closed:
+            closed[key] = False
+            for a in t.args:
+                if type(a) is Tensor and a.op is not None and id(a) not in closed:
+                    stack.append(a)
+        else:
+            stack.pop()
+            if not closed[key]:
+                closed[key] = True
+                order.append(t)
+    return order
+
+
+def unbroadcast(g: Any, like: Any) -> Any:
+    """Undo broadcasting and type promotion: sum g over the axes that NumPy had stretched.
+
+    The one place where this happens: a rule may return its gradient in the shape and dtype of the
+    *output*, and it arrives here in those of the input `like`.
+    """
+    shape = like.shape
+    if g.shape != shape:
+        extra = g.ndim - len(shape)
+        if extra > 0:
+            g = np.add.reduce(g, axis=0 if extra == 1 else tuple(range(extra)))
+        if 1 in shape:
+            stretched = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)
+            if stretched:
+                g = np.add.reduce(g, axis=stretched, keepdims=True)
+    return g if g.dtype == like.dtype else cast(g, like.dtype)
+
+
+def _products(t: Tensor, g: Any) -> list[Any]:
+    """g . dy/dx for each argument of the node `t`, on arrays: of a fused op, or all at once."""
+    op: Any = t.op
+    arrays = [unwrap(a) for a in t.args]
+    if op in RULES:
+        return RULES[op].rule(g, t.data, *arrays, **t.kwargs)
+    needs = tuple(type(a) is Tensor and a.requires_grad for a in t.args)
+    return op.backward(g, t.saved, *arrays, needs=needs, **t.kwargs)
+
+
+def _recorded_products(t: Tensor, g: Any) -> list[Any]:
+    """The same for any op on Tensors, so that the gradient is on the tape too (`create_graph=True`)."""
+    op: Any = t.op
+    needs = [type(a) is Tensor and a.requires_grad for a in t.args]
+    rules = RULES.get(op)
+    if type(rules) is AllArguments:
+        return rules.rule(g, t, *t.args, **t.kwargs)
+    if rules is not None:
+        return [rules[i](g, t, *t.args, **t.kwargs) if n else None for i, n in enumerate(needs)]
+    # A fused op's backward is written for arrays: differentiate its composite formula instead.
+    outputs = op.composite(*t.args, **t.kwargs)
+    pairs = zip(outputs, g, strict=True) if type(g) is list else [(outputs, g)]
+    total: Any = sum((y * gy).sum() for y, gy in pairs if gy is not None)
+    wanted = [a for a, n in zip(t.args, needs, strict=True) if n]
+    found = iter(grad(total, wanted, create_graph=True))
+    return [next(found) if n else None for n in needs]
+
+
+def backward_pass(root: Tensor, g: Any, *, wanted: Iterable[Tensor] | None = None,
+                  create_graph: bool = False) -> dict[int, tuple[Tensor, Any]]:
+    """Walk back from `root`, whose gradient is g.
+
+    Returns:
+        id -> (Tensor, gradient), for the leaves below `root`, or for `wanted` where that is given.
+    """
+    order = topological_order(root)
+    found: dict[int, tuple[Tensor, Any]] = {}
+    targets = None if wanted is None else {id(x) for x in wanted}
+    if root.op is None and (targets is None or id(root) in targets):
+        return {id(root): (root, g)}
+    on_the_way = None if targets is None else _leading_to(targets, order)
+    observer = state.observer
+    grads: dict[int, Any] = {id(root): g}
+    mine: set[int] = set()  # ids whose gradient is a sum made here: it may be added to in place
+    for t in reversed(order):
+        key = id(t)
+        g = grads.pop(key, None)
+        if g is None or (on_the_way is not None and key not in on_the_way):
+            continue
+        if targets is not None and key in targets:
+            found[key] = t, g
+        if t.op is output:  # one of several outputs: wait at the join for the others
+            slots = grads.setdefault(id(t.args[0]), [None] * t.kwargs["count"])
+            slots[t.kwargs["index"]] = g
+            continue
+        if observer is not None:
+            observer.before_backward(t)
+        args = t.args
+        rules = None if create_graph else RULES.get(t.op)
+        if type(rules) is tuple or type(rules) is EachArgument:
+            products = None
+            y, kwargs = t.data, t.kwargs
+            arrays = [a.data if type(a) is Tensor else a for a in args]
+        else:
+            products = _recorded_products(t, g) if create_graph else _products(t, g)
+        for i, a in enumerate(args):
+            if type(a) is not Tensor or not a.requires_grad:
+                continue
+            d = products[i] if products is not None else rules[i](g, y, *arrays, **kwargs)
+            if d is None:
+                continue
+            x = a.data
+            if d.shape != x.shape or d.dtype is not x.dtype:
+                d = unbroadcast(d, a)
+            if observer is not None:
+                observer.after_backward(t, i, d)
+            key = id(a)
+            if key not in grads:
+                if a.op is None:
+                    found[key] = a, None
+                    if not create_graph and (d is g or d.base is not None):
+                        d = d.copy()  # a leaf's gradient belongs to the user, who may scale it
+                grads[key] = d
+            elif key in mine:
+                np.add(grads[key], d, out=grads[key])
+            else:
+                grads[key] = grads[key] + d
+                if not create_graph and x.ndim:
+                    mine.add(key)
+    for key, (a, _) in found.items():
+        if a.op is None:
+            found[key] = a, grads[key]
+    return found
+
+
+def _leading_to(targets: set[int], order: list[Tensor]) -> set[int]:
+    """The ids of the nodes in `order` from which a target is reached: nothing else needs work."""
+    reached = set(targets)
+    for t in order:
+        if any(id(a) in reached for a in t.args):
+            reached.add(id(t))
+    return reached
+
+
+def _seed(output: Tensor, gradient: Any) -> Any:
+    if not isinstance(output, Tensor):
+        raise TypeError(f"gradients are taken of a Tensor, not of {type(output).__name__}")
+    if not output.requires_grad:
+        raise TypeError("this Tensor does not depend on any Tensor with requires_grad=True "
+                        "(or was computed under no_grad)")
+    if gradient is None:
+        if output.size != 1:
+            raise ValueError(f"the gradient of shape {output.shape} needs `gradient` of that shape; "
+                             "or reduce to a scalar first, with .sum() or .mean()")
+        return np.ones(output.data.shape, output.data.dtype)
+    g = gradient if isinstance(gradient, Tensor) else np.asarray(gradient, output.dtype)
+    if g.shape != output.shape:
+        raise ValueError(f"gradient has shape {g.shape}, but the Tensor has {output.shape}")
+    return g
+
+
+def backward(output: Tensor, gradient: Any = None) -> None:
+    """See `Tensor.backward`."""
+    seed = unwrap(_seed(output, gradient))
+    for leaf, d in backward_pass(output, seed).values():  # on arrays, so nothing is recorded
+        leaf.grad = np.asarray(d) if leaf.grad is None else leaf.grad + d
+
+
+def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], gradient: Any = None,
+         create_graph: bool = False) -> Any:
+    """d(output)/d(inputs) as Tensors, without touching any `.grad`.
+
+    Args:
+        output: a Tensor; a scalar unless `gradient` is given.
+        inputs: one Tensor or a sequence of them; they need not be leaves.
+        gradient: the vector v of v . J, of output's shape; 1 for a scalar.
+        create_graph: record the computation of the gradient, so that it can be differentiated again.
+
+    Returns:
+        A Tensor of the input's shape, or a list of them in the inputs' order. Zero where `output`
+        does not depend on the input.
+
+    Raises:
+        TypeError, ValueError: as `Tensor.backward`; also if an input does not require a gradient.
+    """
+    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for i, x in enumerate(wanted):
+        if not (isinstance(x, Tensor) and x.requires_grad):
+            raise TypeError(f"inputs[{i}] does not require a gradient: Tensor(x, requires_grad=True)")
+    seed = _seed(output, gradient)
+    if create_graph:
+        seed = seed if isinstance(seed, Tensor) else Tensor(seed)
+        found = backward_pass(output, seed, wanted=wanted, create_graph=True)
+    else:
+        found = backward_pass(output, unwrap(seed), wanted=wanted)
+    grads = [found[id(x)][1] if id(x) in found else np.zeros_like(x.data) for x in wanted]
+    tensors = [d if isinstance(d, Tensor) else Tensor(d) for d in grads]
+    return tensors[0] if isinstance(inputs, Tensor) else tensors

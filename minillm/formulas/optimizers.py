@@ -1,0 +1,171 @@
+"""Update rules: gradient descent (article 4.2), Adam (article 4.3) and their common companions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .ledger import equation
+
+_TEST = "tests/formulas/test_optimizers.py::"
+
+
+def _vectors(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
+    return tuple(rng.standard_normal(6) for _ in range(n))
+
+
+@equation(
+    "4.2", r"\theta_{t+1} = \theta_t - \alpha \nabla L(\theta_t)",
+    title="gradient descent", title_zh="梯度下降",
+    symbols={"theta_t": "parameters at step t", "alpha": "learning rate",
+             "nabla L(theta_t)": "gradient of the loss"},
+    fused="minillm.optim:SGD", source="article section 4.2",
+    example=lambda rng: _vectors(rng, 2), test=_TEST + "test_gradient_descent_by_hand")
+def gradient_descent_step(theta: Any, g: Any, *, alpha: float = 0.01) -> Any:
+    """One step against the gradient.
+
+        theta_{t+1} = theta_t - alpha g,   g = dL/dtheta (theta_t)
+
+    Args:
+        theta: parameters, any shape.
+        g: gradient, theta's shape.
+        alpha: learning rate, > 0.
+
+    Returns:
+        The new theta.
+
+    Source: article section 4.2.
+    """
+    return theta - alpha * g
+
+
+@equation(
+    "-", r"u_t = \mu u_{t-1} + g_t,\quad \theta_{t+1} = \theta_t - \alpha u_t"
+    r"\quad(\text{Nesterov: } \theta_t - \alpha(g_t + \mu u_t))",
+    title="gradient descent with momentum", title_zh="动量梯度下降",
+    symbols={"u_t": "velocity", "mu": "momentum", "g_t": "gradient", "alpha": "learning rate"},
+    fused="minillm.optim:SGD", source="Sutskever et al. 2013, section 2, in torch.optim.SGD's form",
+    example=lambda rng: _vectors(rng, 3), test=_TEST + "test_momentum_against_torch")
+def momentum_step(theta: Any, g: Any, u: Any, *, alpha: float = 0.01, mu: float = 0.9,
+                  nesterov: bool = False) -> tuple[Any, Any]:
+    """One step of gradient descent with momentum.
+
+        u_t = mu u_{t-1} + g_t
+        theta_{t+1} = theta_t - alpha u_t            (plain)
+        theta_{t+1} = theta_t - alpha (g_t + mu u_t)  (Nesterov)
+
+    Args:
+        theta, g, u: parameters, gradient, velocity (0 before the first step); one shape.
+        alpha: learning rate, > 0.
+        mu: momentum in [0, 1).
+        nesterov: look ahead along the velocity.
+
+    Returns:
+        (theta, u), both new.
+
+    Source: Sutskever et al. 2013, section 2.
+    """
+    u = mu * u + g
+    direction = g + mu * u if nesterov else u
+    return theta - alpha * direction, u
+
+
+@equation(
+    "4.3",
+    r"m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t \\ "
+    r"v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2 \\ "
+    r"\hat{m}_t = \frac{m_t}{1 - \beta_1^t} \\ "
+    r"\hat{v}_t = \frac{v_t}{1 - \beta_2^t} \\ "
+    r"\theta_{t+1} = \theta_t - \frac{\alpha}{\sqrt{\hat{v}_t} + \epsilon} \hat{m}_t",
+    title="Adam", title_zh="Adam 优化器",
+    symbols={"m_t": "estimate of the gradient's first moment", "v_t": "of its second moment",
+             "beta_1, beta_2": "momentum parameters", "g_t": "gradient at step t", "alpha": "learning rate",
+             "epsilon": "small positive number against division by zero"},
+    fused="minillm.optim:Adam", source="article section 4.3; Kingma & Ba 2015, algorithm 1",
+    example=lambda rng: (*_vectors(rng, 3), rng.uniform(0.5, 2, 6), 3),
+    test=_TEST + "test_adam_by_hand")
+def adam_step(theta: Any, g: Any, m: Any, v: Any, t: int, *, alpha: float = 1e-3, beta1: float = 0.9,
+              beta2: float = 0.999, eps: float = 1e-8) -> tuple[Any, Any, Any]:
+    """One step of Adam, line by line as in the article; eps stands outside the root.
+
+        m_t = beta1 m_{t-1} + (1 - beta1) g_t
+        v_t = beta2 v_{t-1} + (1 - beta2) g_t^2
+        m_hat = m_t / (1 - beta1^t)
+        v_hat = v_t / (1 - beta2^t)
+        theta_{t+1} = theta_t - alpha / (sqrt(v_hat) + eps) m_hat
+
+    Args:
+        theta, g, m, v: parameters, gradient, first and second moment (0 before step 1); one shape.
+        t: the step, counted from 1.
+        alpha: learning rate, > 0.
+        beta1, beta2: decay of the moments, in [0, 1).
+        eps: > 0, in units of the gradient.
+
+    Returns:
+        (theta, m, v), all new.
+
+    Source: article section 4.3; Kingma & Ba 2015.
+    """
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    m_hat = m / (1 - beta1**t)
+    v_hat = v / (1 - beta2**t)
+    theta = theta - alpha / (np.sqrt(v_hat) + eps) * m_hat
+    return theta, m, v
+
+
+@equation(
+    "-", r"s = \min\!\left(1, \frac{c}{\lVert g\rVert_2}\right),\quad g \leftarrow s\,g",
+    title="gradient clipping by norm", title_zh="梯度范数裁剪",
+    symbols={"g": "all gradients as one vector", "c": "largest norm allowed"},
+    fused="minillm.optim:clip_grad_norm", source="Pascanu, Mikolov & Bengio 2013, algorithm 1",
+    example=lambda rng: (10 * rng.standard_normal(6),), test=_TEST + "test_clip_by_norm")
+def clip_by_norm(*grads: Any, max_norm: float = 1.0) -> Any:
+    """Scale all gradients together so that their joint 2-norm is at most `max_norm`.
+
+        s = min(1, max_norm / ||g||),   g <- s g
+
+    Args:
+        grads: arrays of any shapes.
+        max_norm: > 0.
+
+    Returns:
+        The scaled gradients (one array, or a tuple of them).
+
+    Source: Pascanu, Mikolov & Bengio 2013, algorithm 1.
+    """
+    norm = global_norm(grads)
+    scale = np.minimum(1, max_norm / norm)
+    clipped = tuple(scale * g for g in grads)
+    return clipped[0] if len(clipped) == 1 else clipped
+
+
+def warmup_cosine(t: int, *, warmup: int, total: int, floor: float = 0.0) -> float:
+    """The factor on the learning rate at step t: a linear rise, then half a cosine down.
+
+        t / warmup                                            for t <= warmup
+        floor + (1 - floor) (1 + cos(pi s)) / 2,  s = (t - warmup) / (total - warmup)   after it
+
+    Args:
+        t: the step, counted from 1; past `total` the factor stays at `floor`.
+        warmup: steps of the rise, >= 0.
+        total: steps in all, > warmup.
+        floor: the factor at the end, in [0, 1].
+
+    Returns:
+        A factor in [0, 1].
+
+    Source: Loshchilov & Hutter 2017 (cosine); Goyal et al. 2017, section 2.2 (warmup).
+    """
+    if t <= warmup:
+        return t / warmup
+    s = min(1.0, (t - warmup) / (total - warmup))
+    return floor + (1 - floor) * (1 + math.cos(math.pi * s)) / 2
+
+
+def global_norm(grads: Sequence[Any]) -> Any:
+    """The 2-norm of all gradients taken as one vector: sqrt(sum over arrays of sum g^2)."""
+    return np.sqrt(sum(np.sum(g**2) for g in grads))
