@@ -1,6 +1,21 @@
 """minillm: language models from scratch, in NumPy. Write NumPy, get gradients."""
 
+from . import formulas, nn, optim
 from .autograd import Tensor, check_gradients, grad, no_grad
+from .autograd.fused import embedding, lstm, softmax_cross_entropy
+from .nn import manual_seed
 
 __version__ = "0.1.0"
-__all__ = ["Tensor", "check_gradients", "grad", "no_grad"]
+__all__ = [
+    "Tensor",
+    "check_gradients",
+    "embedding",
+    "formulas",
+    "grad",
+    "lstm",
+    "manual_seed",
+    "nn",
+    "no_grad",
+    "optim",
+    "softmax_cross_entropy",
+]

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..rules.indexing import scatter_add
-from ..tensor import Tensor, unwrap
+from minillm.autograd.rules.indexing import scatter_add
+from minillm.autograd.tensor import Tensor, unwrap
 
 
 def embedding(ids: Any, weight: Any) -> Tensor:

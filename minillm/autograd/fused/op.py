@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..tensor import apply_fused
+from minillm.autograd.tensor import apply_fused
 
 
 class FusedOp:

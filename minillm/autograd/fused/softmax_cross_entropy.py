@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ...formulas import softmax_cross_entropy as composite
-from ...formulas.cross_entropy import check_labels
-from ..tensor import Tensor, unwrap
+from minillm.formulas import softmax_cross_entropy as composite
+from minillm.formulas.cross_entropy import check_labels
+from minillm.autograd.tensor import Tensor, unwrap
 from .op import FusedOp
 
 

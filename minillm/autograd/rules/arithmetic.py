@@ -82,5 +82,5 @@ def _inside(x: Any, lo: Any, hi: Any) -> Any:
 
 @composed(np.clip)
 def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
-    from ..tensor import apply
+    from minillm.autograd.tensor import apply
     return apply(np.clip, (a, a_min if min is None else min, a_max if max is None else max))

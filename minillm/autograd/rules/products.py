@@ -103,7 +103,7 @@ RULES.update({
 
 @composed(np.einsum)
 def einsum(subscripts: Any, *operands: Any, optimize: Any = False) -> Any:
-    from ..tensor import Tensor, apply
+    from minillm.autograd.tensor import Tensor, apply
     if not isinstance(subscripts, str):
         raise TypeError("einsum on Tensors takes its subscripts as a string: np.einsum('ij,jk', a, b)")
     arrays = tuple(x if isinstance(x, Tensor) else np.asarray(x) for x in operands)

@@ -41,7 +41,7 @@ def primitive(function: F) -> F:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        from ..tensor import Tensor, apply
+        from minillm.autograd.tensor import Tensor, apply
         if any(type(a) is Tensor for a in args):
             return apply(function, args, kwargs)
         return function(*args, **kwargs)

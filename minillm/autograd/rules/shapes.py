@@ -70,7 +70,7 @@ def stack(arrays: Any, axis: int = 0) -> Any:
 
 
 def _common(arrays: Any) -> list[Any]:
-    from ..tensor import Tensor
+    from minillm.autograd.tensor import Tensor
     return [a if isinstance(a, Tensor) else np.asarray(a) for a in arrays]
 
 

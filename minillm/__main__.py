@@ -1,0 +1,5 @@
+"""`python -m minillm` is the `minillm` command."""
+
+from minillm.cli.main import main
+
+main()

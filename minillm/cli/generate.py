@@ -1,0 +1,54 @@
+"""`minillm generate`: text from a trained model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from minillm.errors import UserError
+from minillm.generate import generate as stream
+from minillm.tasks.language_modelling import load_model
+
+
+def generate(
+    run: Annotated[Path, typer.Argument(help="A run folder of `minillm train lm`.")],
+    prompt: Annotated[str, typer.Option("--prompt", help="What the text begins with.")] = "The ",
+    length: Annotated[int, typer.Option("--length", help="Characters to write.")] = 400,
+    temperature: Annotated[float, typer.Option("--temperature", help="Below 1 safer, above 1 wilder; 0 takes "
+                                               "the likeliest character.")] = 0.7,
+    top_p: Annotated[float, typer.Option("--top-p", help="Draw from the likeliest characters that together "
+                                         "have this probability.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option("--top-k", help="Draw from the k likeliest characters.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same text.")] = 0,
+) -> None:
+    """Let a trained model go on after a prompt, and print the text as it comes.
+
+    Example:  minillm generate runs/lm --prompt "The " --temperature 0.7 --top-p 0.95 --seed 1
+    """
+    if length < 1:
+        raise UserError(f"length = {length} must be at least 1")
+    if seed < 0:
+        raise UserError(f"seed = {seed} must not be negative")
+    if not prompt:
+        raise UserError('the prompt is empty: give at least one character, as in --prompt "The "')
+    model, tokenizer, _ = load_model(run)
+    ids = tokenizer.encode(prompt)
+    unknown = sorted({c for c, i in zip(prompt, ids, strict=True) if i == tokenizer.unk_id})
+    if unknown:
+        raise UserError(f"the model never saw {unknown[0]!r}: use a prompt of characters from its text")
+    sys.stdout.write(prompt)
+    try:
+        for token in stream(model, ids, length, rng=np.random.default_rng(seed), temperature=temperature,
+                            top_k=top_k, top_p=top_p, forbidden=(tokenizer.unk_id,)):
+            sys.stdout.write(tokenizer.decode([token]))
+            sys.stdout.flush()
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    except KeyboardInterrupt:  # the reader has seen enough
+        pass
+    finally:
+        sys.stdout.write("\n")

@@ -1,0 +1,137 @@
+"""`minillm train lm`: train the article's model on text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from minillm.errors import UserError
+from minillm.tasks.language_modelling import LanguageModelling, resume
+from minillm.train import RunFolder, TerminalReporter, Trainer, draw_loss
+
+train = typer.Typer(no_args_is_help=True, help="Train a model.")
+DEFAULT = LanguageModelling()
+
+
+@train.callback()
+def _group() -> None:
+    """Train a model."""
+
+
+def _option(name: str, text: str) -> Any:
+    return typer.Option(f"--{name}", help=text)
+
+
+@train.command(epilog="Examples:  minillm train lm   |   minillm train lm --data novel.txt --out runs/novel "
+                      "--dropout 0.3   |   minillm train lm --out runs/novel --resume")
+def lm(
+    context: typer.Context,
+    data: Annotated[Path | None, _option("data", "A UTF-8 text. Left out: Python's own help texts.")] = None,
+    out: Annotated[Path, _option("out", "Folder for the run.")] = Path("runs/lm"),
+    resume_run: Annotated[bool, _option("resume", "Go on with the run in --out, where it was stopped.")] = False,
+    overwrite: Annotated[bool, _option("overwrite", "Delete the run that --out holds, and start anew.")] = False,
+    steps: Annotated[int, _option("steps", "Updates in all.")] = DEFAULT.steps,
+    batch_size: Annotated[int, _option("batch-size", "Windows side by side.")] = DEFAULT.batch_size,
+    seq_len: Annotated[int, _option("seq-len", "Characters in a window.")] = DEFAULT.seq_len,
+    embedding_dim: Annotated[int, _option("embedding-dim", "Width of a character's vector.")]
+    = DEFAULT.embedding_dim,
+    hidden_dim: Annotated[int, _option("hidden-dim", "Width of an LSTM layer.")] = DEFAULT.hidden_dim,
+    num_layers: Annotated[int, _option("num-layers", "LSTM layers.")] = DEFAULT.num_layers,
+    dropout: Annotated[float, _option("dropout", "Probability to drop an activation.")] = DEFAULT.dropout,
+    l1: Annotated[float, _option("l1", "Strength of the L1 penalty on the weights.")] = DEFAULT.l1,
+    l2: Annotated[float, _option("l2", "Strength of the L2 penalty on the weights.")] = DEFAULT.l2,
+    lr: Annotated[float, _option("lr", "Peak learning rate of Adam.")] = DEFAULT.lr,
+    warmup: Annotated[int, _option("warmup", "Steps until the peak; a cosine to a tenth follows.")]
+    = DEFAULT.warmup,
+    clip: Annotated[float, _option("clip", "Largest norm of a step's gradient.")] = DEFAULT.clip,
+    log_every: Annotated[int, _option("log-every", "Steps between two lines of metrics.")] = DEFAULT.log_every,
+    eval_every: Annotated[int, _option("eval-every", "Steps between two evaluations.")] = DEFAULT.eval_every,
+    patience: Annotated[int, _option("patience", "Stop after so many evaluations without a better "
+                                     "validation loss; 0: never.")] = DEFAULT.patience,
+    seed: Annotated[int, _option("seed", "Same seed, same bits.")] = DEFAULT.seed,
+    max_seconds: Annotated[float, _option("max-seconds", "Stop after this time; --resume goes on.")] = math.inf,
+) -> None:
+    """Train Embedding -> LSTM -> Dense on text, character by character (article section 5.1).
+
+    The run folder gets config.json, metrics.jsonl, loss.png and two checkpoints (the latest and the
+    best). Stop with Ctrl-C and go on with --resume: the result is the same, bit for bit.
+    """
+    console = Console()
+    if not max_seconds > 0:
+        raise UserError(f"max-seconds = {max_seconds} must be positive")
+    if resume_run:
+        _refuse_other_options(context)
+        trainer = resume(out)
+        console.print(f"Going on at step {trainer.step} of {trainer.settings.steps} in {out}/",
+                      highlight=False, markup=False)
+    else:
+        values = {f.name: context.params[f.name] for f in fields(LanguageModelling)}
+        config = LanguageModelling(**{**values, "data": None if data is None else str(data.absolute())})
+        config.check()
+        if overwrite:
+            _delete_run(out)
+        trainer = config.start(out)
+        _introduce(console, trainer, "Python's help texts (pydoc_data.topics)" if data is None else str(data))
+    with trainer.run_folder:
+        with TerminalReporter(console, trainer.settings.steps, trainer.step) as reporter:
+            how = trainer.fit(reporter, max_seconds=max_seconds)
+        _draw(console, trainer)
+    _conclude(console, trainer, how, out)
+
+
+def _refuse_other_options(context: typer.Context) -> None:
+    """A resumed run is the run that was begun: options that would change it are a mistake."""
+    for name in context.params:
+        given = context.get_parameter_source(name)
+        if given is not None and given.name == "COMMANDLINE" and name not in ("out", "resume_run", "max_seconds"):
+            raise UserError(f"--resume takes its options from the run: leave out --{name.replace('_', '-')}, "
+                            "or start a new run with another --out")
+
+
+def _delete_run(out: Path) -> None:
+    """Remove the run in `out`: only a folder that holds one, and only when nobody is writing to it."""
+    if not out.exists():
+        return
+    with RunFolder.resume(out):  # refuses a folder that is no run, or is in use
+        for file in ("config.json", "metrics.jsonl", "checkpoint.safetensors", "best.safetensors", "loss.png"):
+            (out / file).unlink(missing_ok=True)
+
+
+def _introduce(console: Console, trainer: Trainer, name: str) -> None:
+    b = trainer.batches
+    console.print(f"Text: {name}; {b.tokens_per_epoch:,} characters to train on, "
+                  f"{trainer.validation.tokens_per_epoch:,} to validate, repeated paragraphs dropped.\n"
+                  f"Model: Embedding -> LSTM -> Dense, {trainer.model.n_params:,} parameters. "
+                  f"Ctrl-C saves and stops.", highlight=False, markup=False)
+
+
+def _draw(console: Console, trainer: Trainer) -> None:
+    run = trainer.run_folder
+    draw_loss(run.read_metrics(), run.picture, title=f"{run.path.name}: {trainer.model.n_params:,} parameters")
+
+
+def _conclude(console: Console, trainer: Trainer, how: str, out: Path) -> None:
+    run = trainer.run_folder
+    evaluated = [r for r in run.read_metrics() if "val_bpc" in r]
+    if evaluated:
+        best = min(evaluated, key=lambda r: r["val_bpc"])
+        console.print(f"Best: step {best['step']}, validation {best['val_bpc']:.3f} bits per character "
+                      f"(perplexity {math.exp(best['val_loss']):.2f}), training {best['train_bpc']:.3f}, "
+                      f"gap {best['gap_bpc']:+.3f}.", highlight=False)
+    files = ", ".join(p.name for p in sorted(out.iterdir()) if not p.name.startswith("."))
+    console.print(f"{out}/ holds {files}.", highlight=False, markup=False, soft_wrap=True)
+    if how in ("interrupted", "out of time"):
+        console.print(f"Stopped ({how}) at step {trainer.step} of {trainer.settings.steps}; nothing is lost. Go on "
+                      f"with: minillm train lm --out {out} --resume", highlight=False, markup=False,
+                      soft_wrap=True)
+        raise typer.Exit(130 if how == "interrupted" else 0)
+    if how == "stopped early":
+        console.print(f"Stopped early: no better validation loss in {trainer.settings.patience} evaluations.",
+                      highlight=False)
+    console.print(f"Read what it writes: minillm generate {out} --prompt \"The \"", highlight=False,
+                  markup=False, soft_wrap=True)

@@ -1,0 +1,113 @@
+"""`Module`: a piece of a model that knows its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from minillm.autograd import Tensor
+
+
+def parameter(data: np.ndarray) -> Tensor:
+    """A Tensor that an optimiser may change; a Module finds it among its attributes."""
+    return Tensor(data, requires_grad=True)
+
+
+class Module:
+    """Base class of layers and models.
+
+    Attributes that are Tensors with `requires_grad` are its parameters; attributes that are Modules,
+    or lists of Modules, are its parts. Nothing has to be registered. Subclasses define `forward`.
+
+    Attributes:
+        training: True while training (dropout drops), False for evaluation.
+    """
+
+    training: bool = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """(name, part) for each Module among the attributes; a list's parts are `name.0`, `name.1`."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, list | tuple):
+                for i, part in enumerate(value):
+                    if isinstance(part, Module):
+                        yield f"{name}.{i}", part
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        """(name, parameter), each once, as `layers.0.weight`; a shared one under its first name."""
+        seen: set[int] = set()
+        for name, p in self._walk(prefix):
+            if id(p) not in seen:
+                seen.add(id(p))
+                p.name = name
+                yield name, p
+
+    def _walk(self, prefix: str) -> Iterator[tuple[str, Tensor]]:
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor) and value.requires_grad:
+                yield prefix + name, value
+        for name, part in self.children():
+            yield from part._walk(f"{prefix}{name}.")
+
+    def parameters(self) -> list[Tensor]:
+        return [p for _, p in self.named_parameters()]
+
+    @property
+    def n_params(self) -> int:
+        """How many numbers the model learns."""
+        return sum(p.size for p in self.parameters())
+
+    def train(self, mode: bool = True) -> Module:
+        """Set `training` here and in all parts; return self."""
+        self.training = mode
+        for _, part in self.children():
+            part.train(mode)
+        return self
+
+    def eval(self) -> Module:
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        for p in self.parameters():
+            p.grad = None
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """name -> a copy of the parameter."""
+        return {name: p.data.copy() for name, p in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Write `state` into the parameters, in place, after checking all of it.
+
+        Raises:
+            ValueError: names are missing or unknown, or a shape differs; nothing is written then.
+        """
+        own = dict(self.named_parameters())
+        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or unknown:
+            raise ValueError(f"the state does not fit {type(self).__name__}: missing {missing or 'none'}, "
+                             f"unknown {unknown or 'none'}")
+        for name, p in own.items():
+            if np.shape(state[name]) != p.shape:
+                raise ValueError(f"{name} has shape {np.shape(state[name])} in the state, "
+                                 f"but {p.shape} in the model")
+        for name, p in own.items():
+            p.data[...] = state[name]
+
+    def _options(self) -> str:
+        """What `repr` shows between the brackets."""
+        return ""
+
+    def __repr__(self) -> str:
+        parts = [f"  ({name}): " + repr(part).replace("\n", "\n  ") for name, part in self.children()]
+        inside = self._options() + ("\n" + "\n".join(parts) + "\n" if parts else "")
+        return f"{type(self).__name__}({inside})"

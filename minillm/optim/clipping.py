@@ -1,0 +1,38 @@
+"""Gradient clipping: a cap on the length of one step's gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from minillm.autograd import Tensor
+
+
+def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
+    """Scale all gradients together, in place, so that their joint 2-norm is at most `max_norm`.
+
+        s = min(1, max_norm / ||g||),   g <- s g
+
+    Args:
+        params: Tensors; those without a gradient are passed over.
+        max_norm: > 0; `math.inf` only measures.
+
+    Returns:
+        The norm before clipping. It is not finite if a gradient is not, and nothing is scaled then.
+
+    Raises:
+        ValueError: max_norm is not positive.
+
+    Source: Pascanu, Mikolov & Bengio 2013, algorithm 1. Formula: `clip_by_norm`.
+    """
+    if not max_norm > 0:
+        raise ValueError(f"max_norm = {max_norm} must be positive")
+    grads = [p.grad for p in params if p.grad is not None]
+    # vdot is one pass without a temporary; the sum over arrays is in double precision.
+    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in grads))
+    if max_norm < norm < math.inf:
+        for g in grads:
+            g *= max_norm / norm
+    return norm

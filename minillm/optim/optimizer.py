@@ -1,0 +1,181 @@
+"""What all optimisers share: flat buffers, groups with options, penalties, the step count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from minillm.autograd import Tensor
+
+# Elements that are updated together: five arrays of this many floats stay in the L2 cache, so that
+# an update's dozen passes go over memory once.
+CHUNK = 16384
+
+Schedule = Callable[[int], float]
+
+
+class ParamGroup:
+    """Parameters that share options, laid end to end in one flat buffer.
+
+    Attributes:
+        params: the Tensors; their `data` are views into `theta` from now on.
+        options: lr, l1, l2 and what the optimiser adds.
+        theta, g: parameters and gradients, flat, (n,).
+        buffers: the optimiser's own flat arrays, such as `exp_avg`.
+    """
+
+    def __init__(self, params: list[Tensor], options: dict[str, Any]) -> None:
+        self.params = params
+        self.options = options
+        self.theta = np.concatenate([p.data.reshape(-1) for p in params])
+        self.g = np.zeros_like(self.theta)
+        self.buffers: dict[str, np.ndarray] = {}
+        ends = np.cumsum([p.size for p in params])
+        self._slices = [slice(end - p.size, end) for p, end in zip(params, ends, strict=True)]
+        self.bind()
+
+    def bind(self) -> None:
+        """Make each parameter a view into `theta` (again, if somebody gave it another array)."""
+        for p, s in zip(self.params, self._slices, strict=True):
+            if p.data.base is not self.theta:
+                self.theta[s] = p.data.reshape(-1)
+                p.data = self.theta[s].reshape(p.shape)
+
+    def gather(self) -> None:
+        """Copy the parameters' gradients into `g`; a parameter without one has gradient 0."""
+        for p, s in zip(self.params, self._slices, strict=True):
+            self.g[s] = 0 if p.grad is None else p.grad.reshape(-1)
+
+    def chunks(self) -> Iterable[slice]:
+        n = len(self.theta)
+        return (slice(i, min(i + CHUNK, n)) for i in range(0, n, CHUNK))
+
+
+class Optimizer:
+    """Base class: subclasses say which buffers they keep and how one chunk is updated.
+
+    Args:
+        params: Tensors, or groups `{"params": [...], "lr": ..., "l2": ...}` whose options override
+            the common ones. (name, Tensor) pairs, as `Module.named_parameters` yields, are taken too.
+        lr: learning rate alpha, >= 0.
+        l1, l2: strengths of the penalties l1 sum|theta| + l2 sum theta^2 (article 3.3), whose
+            gradient l1 sign(theta) + 2 l2 theta is added to that of the loss.
+        schedule: factor on the learning rate as a function of the step (counted from 1).
+
+    Raises:
+        ValueError: there is no parameter, one is given twice, or an option is out of range.
+    """
+
+    buffer_names: tuple[str, ...] = ()
+
+    def __init__(self, params: Iterable[Any], *, lr: float, l1: float = 0.0, l2: float = 0.0,
+                 schedule: Schedule | None = None, **options: Any) -> None:
+        defaults = {"lr": lr, "l1": l1, "l2": l2, **options}
+        self.step_count = 0
+        self.schedule = schedule
+        self.groups = [ParamGroup(same, settings) for settings, tensors in _groups(params, defaults)
+                       for same in _by_dtype(tensors)]
+        everything = [id(p) for group in self.groups for p in group.params]
+        if not everything:
+            raise ValueError("the optimiser was given no parameters")
+        if len(everything) != len(set(everything)):
+            raise ValueError("a parameter was given to the optimiser twice")
+        for group in self.groups:
+            self._check(group.options)
+            group.buffers = {name: np.zeros_like(group.theta) for name in self.buffer_names}
+        scratch = max(len(group.theta) for group in self.groups)
+        self._scratch = np.empty((2, min(scratch, CHUNK)), np.float64)
+
+    def _check(self, options: Mapping[str, Any]) -> None:
+        for name in ("lr", "l1", "l2"):
+            if not 0 <= options[name] < np.inf:
+                raise ValueError(f"{name} = {options[name]} must be finite and not negative")
+
+    def step(self) -> None:
+        """Update all parameters in place from their gradients."""
+        self.step_count += 1
+        factor = 1.0 if self.schedule is None else self.schedule(self.step_count)
+        for group in self.groups:
+            group.bind()
+            group.gather()
+            alpha = group.options["lr"] * factor
+            for s in group.chunks():
+                theta, g = group.theta[s], group.g[s]
+                # Scratch arrays of the group's dtype, over one piece of memory.
+                a, b = (row.view(theta.dtype)[:len(theta)] for row in self._scratch)
+                self._penalize(theta, g, group.options, a)
+                self._update(theta, g, *(group.buffers[n][s] for n in self.buffer_names),
+                             a=a, b=b, alpha=alpha, **group.options)
+
+    @staticmethod
+    def _penalize(theta: np.ndarray, g: np.ndarray, options: Mapping[str, Any], a: np.ndarray) -> None:
+        if options["l1"]:
+            np.sign(theta, out=a)
+            a *= options["l1"]
+            g += a
+        if options["l2"]:
+            np.multiply(theta, 2 * options["l2"], out=a)
+            g += a
+
+    def _update(self, *arrays: np.ndarray, **options: Any) -> None:
+        raise NotImplementedError(f"{type(self).__name__} defines no _update")
+
+    def penalty(self) -> float:
+        """l1 sum|theta| + l2 sum theta^2 over all groups: what the penalties add to the loss."""
+        total = 0.0
+        for group in self.groups:
+            l1, l2 = group.options["l1"], group.options["l2"]
+            total += l1 * float(np.abs(group.theta).sum()) if l1 else 0.0
+            total += l2 * float(np.square(group.theta).sum()) if l2 else 0.0
+        return total
+
+    def zero_grad(self) -> None:
+        for group in self.groups:
+            for p in group.params:
+                p.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"step": count, "buffers": {"0.exp_avg": flat array, ...}}; the arrays are copies."""
+        buffers = {f"{i}.{name}": array.copy() for i, group in enumerate(self.groups)
+                   for name, array in group.buffers.items()}
+        return {"step": self.step_count, "buffers": buffers}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state`.
+
+        Raises:
+            ValueError: buffers are missing, unknown or of another length; nothing is changed then.
+        """
+        own = {f"{i}.{name}": array for i, group in enumerate(self.groups)
+               for name, array in group.buffers.items()}
+        if {k: v.shape for k, v in own.items()} != {k: np.shape(v) for k, v in state["buffers"].items()}:
+            raise ValueError(f"the state is of another optimiser or model: it has "
+                             f"{sorted(state['buffers'])}, this one {sorted(own)}, or lengths differ")
+        for key, array in own.items():
+            array[...] = state["buffers"][key]
+        self.step_count = int(state["step"])
+
+
+def _groups(params: Iterable[Any], defaults: dict[str, Any]) -> list[tuple[dict[str, Any], list[Tensor]]]:
+    entries = list(params)
+    if not any(isinstance(e, Mapping) for e in entries):
+        entries = [{"params": entries}]
+    groups = []
+    for entry in entries:
+        unknown = entry.keys() - defaults.keys() - {"params"}
+        if unknown:
+            raise ValueError(f"unknown option {sorted(unknown)[0]!r} in a parameter group; "
+                             f"known are {', '.join(defaults)}")
+        tensors = [e[1] if isinstance(e, tuple) else e for e in entry["params"]]
+        for p in tensors:
+            if not (isinstance(p, Tensor) and p.requires_grad and p.op is None):
+                raise ValueError(f"not a parameter: {p!r:.80}; a parameter is a leaf with requires_grad=True")
+        groups.append(({**defaults, **{k: v for k, v in entry.items() if k != "params"}}, tensors))
+    return groups
+
+
+def _by_dtype(tensors: list[Tensor]) -> list[list[Tensor]]:
+    dtypes = dict.fromkeys(p.dtype for p in tensors)
+    return [[p for p in tensors if p.dtype == d] for d in dtypes]
