@@ -1,5 +1,6 @@
 """The engine: Tensors that record NumPy, and the walk back that differentiates them."""
 
+from .anomaly import detect_anomaly
 from .check import check_gradients
 from .tensor import Tensor, no_grad
 from .walk import grad

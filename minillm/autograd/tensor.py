@@ -289,7 +289,10 @@ def apply(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any] = _NO_OPTIONS) -
                 requires_grad = True
         else:
             arrays.append(a)
-    value = op(*arrays, **kwargs)
+    try:
+        value = op(*arrays, **kwargs)
+    except ValueError as error:
+        raise _shape_error(op, arrays, error) from None
     out = Tensor.__new__(Tensor)
     out.data = value if type(value) is np.ndarray else np.asarray(value)
     out.grad = out.name = out.saved = out.where = None
@@ -304,7 +307,7 @@ def apply(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any] = _NO_OPTIONS) -
         out.args = ()
         out.kwargs = _NO_OPTIONS
     if state.observer is not None:
-        state.observer.after(out, op, args)
+        state.observer.after(out, op, args, kwargs)
     return out
 
 
@@ -323,18 +326,27 @@ def apply_fused(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         else:
             arrays.append(a)
     save = save and state.recording
-    value, saved = op.forward(*arrays, save=save, **kwargs)
+    try:
+        value, saved = op.forward(*arrays, save=save, **kwargs)
+    except ValueError as error:
+        raise _shape_error(op, arrays, error) from None
     several = type(value) is tuple
     made = _made_by(op, args, kwargs, value[0] if several else value, save, saved)
-    if not several:
-        results = [made]
-    else:
+    results = (made,)
+    if several:
         places = [{"index": i, "count": len(value)} for i in range(len(value))]
-        results = [_made_by(output, (made,), k, v, save) for k, v in zip(places, value, strict=True)]
+        results = tuple(_made_by(output, (made,), k, v, save)
+                        for k, v in zip(places, value, strict=True))
     if state.observer is not None:
         for r in results:
-            state.observer.after(r, op, args)
-    return tuple(results) if several else made
+            state.observer.after(r, op, args, kwargs)
+    return results if several else made
+
+
+def _shape_error(op: Op, arrays: list[Any], error: ValueError) -> ValueError:
+    """NumPy's message, with the op and the shapes that it was given, in one line."""
+    shapes = " and ".join(str(a.shape) for a in arrays if isinstance(a, np.ndarray))
+    return ValueError(f"{op_name(op)} of shapes {shapes}: {' '.join(str(error).split())}")
 
 
 def output(*_: Any, **__: Any) -> NoReturn:
@@ -344,10 +356,12 @@ def output(*_: Any, **__: Any) -> NoReturn:
 
 def _made_by(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any, record: bool,
              saved: Any = None) -> Tensor:
-    out = Tensor(value)
-    if record:
-        out.requires_grad = True
-        out.op, out.args, out.kwargs, out.saved = op, args, kwargs, saved
+    out = Tensor.__new__(Tensor)
+    out.data = value if type(value) is np.ndarray else np.asarray(value)
+    out.grad = out.name = out.where = None
+    out.requires_grad = record
+    out.saved = saved
+    out.op, out.args, out.kwargs = (op, args, kwargs) if record else (None, (), _NO_OPTIONS)
     return out
 
 

@@ -116,7 +116,7 @@ def backward_pass(root: Tensor, g: Any, *, wanted: Iterable[Tensor] | None = Non
             slots[t.kwargs["index"]] = g
             continue
         if observer is not None:
-            observer.before_backward(t)
+            observer.before_backward(t, g)
         args = t.args
         rules = None if create_graph else RULES.get(t.op)
         if type(rules) is tuple or type(rules) is EachArgument:

@@ -48,10 +48,10 @@ def formulas(
             console.print(f"    {cell:10s} {value or '-'}", highlight=False, markup=False, soft_wrap=True)
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("section", "equation", "function", "fused op", "test"):
-        table.add_column(column, overflow="fold")
+    for column in ("section", "minillm.formulas", "equation", "in place or fused"):
+        table.add_column(column, overflow="fold", no_wrap=column == "minillm.formulas")
     for row in sorted(rows, key=lambda r: (r.section == "-", r.section)):
-        table.add_row(row.section, f"{row.title}\n{row.title_zh}", row.function.removeprefix("minillm."),
-                      row.fused.removeprefix("minillm.") or "-", row.test.removeprefix("tests/").replace("::", "\n"))
+        fused = row.fused.removeprefix("minillm.").replace(":", ".") or "-"
+        table.add_row(row.section, row.name, f"{row.title}  {row.title_zh}", fused)
     console.print(table)
     console.print(f"{len(rows)} equations; `minillm formulas NAME` shows one whole.", highlight=False)

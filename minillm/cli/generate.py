@@ -11,12 +11,14 @@ import typer
 
 from minillm.errors import UserError
 from minillm.generate import generate as stream
+from minillm.generate.sampling import check_options
 from minillm.tasks.language_modelling import load_model
 
 
 def generate(
     run: Annotated[Path, typer.Argument(help="A run folder of `minillm train lm`.")],
-    prompt: Annotated[str, typer.Option("--prompt", help="What the text begins with.")] = "The ",
+    prompt: Annotated[str | None, typer.Option("--prompt", help="What the text begins with. Left out: a new "
+                                               "line.")] = None,
     length: Annotated[int, typer.Option("--length", help="Characters to write.")] = 400,
     temperature: Annotated[float, typer.Option("--temperature", help="Below 1 safer, above 1 wilder; 0 takes "
                                                "the likeliest character.")] = 0.7,
@@ -33,9 +35,15 @@ def generate(
         raise UserError(f"length = {length} must be at least 1")
     if seed < 0:
         raise UserError(f"seed = {seed} must not be negative")
-    if not prompt:
+    if prompt == "":
         raise UserError('the prompt is empty: give at least one character, as in --prompt "The "')
+    try:
+        check_options(temperature, top_k, top_p)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     model, tokenizer, _ = load_model(run)
+    if prompt is None:
+        prompt = "\n" if "\n" in tokenizer.characters else tokenizer.characters[0]
     ids = tokenizer.encode(prompt)
     unknown = sorted({c for c, i in zip(prompt, ids, strict=True) if i == tokenizer.unk_id})
     if unknown:
@@ -46,8 +54,6 @@ def generate(
                             top_k=top_k, top_p=top_p, forbidden=(tokenizer.unk_id,)):
             sys.stdout.write(tokenizer.decode([token]))
             sys.stdout.flush()
-    except ValueError as error:
-        raise UserError(str(error)) from error
     except KeyboardInterrupt:  # the reader has seen enough
         pass
     finally:

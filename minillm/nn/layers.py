@@ -8,7 +8,7 @@ import numpy as np
 
 from minillm import formulas
 from minillm.autograd import Tensor
-from minillm.autograd.fused import embedding, lstm
+from minillm.autograd.fused import embedding, linear, lstm
 from . import init
 from .module import Module, parameter
 
@@ -35,14 +35,10 @@ class Linear(Module):
         self.bias = parameter(np.zeros(out_features, dtype)) if bias else None
 
     def forward(self, x: Any) -> Tensor:
-        d, e = self.weight.shape
+        d = self.weight.shape[0]
         if x.shape[-1] != d:
             raise ValueError(f"Linear expects {d} features in the last axis, but x has shape {x.shape}")
-        rows = np.reshape(x, (-1, d)) if x.ndim != 2 else x  # (N, D): one large product
-        y = rows @ self.weight  # (N, E)
-        if self.bias is not None:
-            y = y + self.bias
-        return y if x.ndim == 2 else np.reshape(y, (*x.shape[:-1], e))
+        return x @ self.weight if self.bias is None else linear(x, self.weight, self.bias)
 
     def _options(self) -> str:
         d, e = self.weight.shape

@@ -122,13 +122,12 @@ class Trainer:
 
     def _not_finite(self, loss: float) -> str:
         where = "the norm of the gradients overflows"
-        for name, p in self.model.named_parameters():
-            if not np.isfinite(p.data).all():
-                where = f"parameter {name} is not finite"
-                break
-            if p.grad is not None and not np.isfinite(p.grad).all():
-                where = f"the gradient of {name} is not finite"
-                break
+        named = list(self.model.named_parameters())
+        bad = [f"parameter {name}" for name, p in named if not np.isfinite(p.data).all()]
+        bad += [f"the gradient of {name}" for name, p in named
+                if p.grad is not None and not np.isfinite(p.grad).all()]
+        if bad:
+            where = f"{bad[0]} is not finite"
         kept = self._last_checkpoint
         advice = f"checkpoint of step {kept} is kept" if kept is not None else "no checkpoint was written"
         return (f"step {self.step + 1}: {where} (loss {loss:.4g}): {advice}; "

@@ -1,0 +1,216 @@
+"""A run that is stopped and resumed ends with the bits of one that was not."""
+
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minillm.errors import UserError
+from minillm.tasks.language_modelling import LanguageModelling, load_model, resume
+from minillm.train import load_checkpoint
+from minillm.train.trainer import TrainerSettings
+
+TINY = {"steps": 24, "batch_size": 4, "seq_len": 8, "embedding_dim": 8, "hidden_dim": 16, "num_layers": 2,
+        "dropout": 0.2, "eval_every": 6, "log_every": 4, "warmup": 3, "l1": 1e-5, "l2": 1e-4}
+
+
+class Silent:
+    def step(self, record: dict[str, Any]) -> None: ...
+    def evaluated(self, record: dict[str, Any]) -> None: ...
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> str:
+    rng = random.Random(0)
+    words = ["one", "two", "three", "four", "five", "six"]
+    path = tmp_path / "text.txt"
+    path.write_text("\n\n".join(" ".join(rng.choices(words, k=12)) for _ in range(80)), encoding="utf-8")
+    return str(path)
+
+
+def final(out: Path) -> tuple[dict[str, bytes], dict[str, Any], list[dict[str, Any]]]:
+    """All that a run ends with, but for times."""
+    arrays, state = load_checkpoint(out / "checkpoint.safetensors")
+    metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    for record in [state, *metrics]:
+        for key in ("seconds", "tokens_per_s"):
+            record.pop(key, None)
+    return {k: v.tobytes() for k, v in arrays.items()}, state, metrics
+
+
+def test_same_seed_same_bits(tmp_path: Path, text: str) -> None:
+    config = LanguageModelling(data=text, **TINY)
+    for name in ("a", "b"):
+        with config.start(tmp_path / name).run_folder:
+            pass
+    runs = [tmp_path / n for n in ("c", "d", "e")]
+    for out, seed in zip(runs, (0, 0, 1), strict=True):
+        trainer = LanguageModelling(data=text, seed=seed, **TINY).start(out)
+        assert trainer.fit(Silent()) == "finished"
+        trainer.run_folder.close()
+    assert final(runs[0]) == final(runs[1])
+    assert final(runs[0])[0] != final(runs[2])[0]
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, 6, 7, 13, 23])
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, text: str, stop_at: int) -> None:
+    config = LanguageModelling(data=text, **TINY)
+    whole = config.start(tmp_path / "whole")
+    whole.fit(Silent())
+    whole.run_folder.close()
+
+    trainer = config.start(tmp_path / "parts")
+    stop = lambda step: os.kill(os.getpid(), signal.SIGINT) if step == stop_at else None  # noqa: E731
+    assert trainer.fit(Silent(), after_step=stop) == "interrupted"
+    assert trainer.step == stop_at
+    trainer.run_folder.close()
+    again = resume(tmp_path / "parts")
+    assert again.step == stop_at
+    assert again.fit(Silent()) == "finished"
+    again.run_folder.close()
+    assert final(tmp_path / "whole") == final(tmp_path / "parts")
+
+
+def test_time_limit_saves_and_goes_on(tmp_path: Path, text: str) -> None:
+    trainer = LanguageModelling(data=text, **TINY).start(tmp_path / "run")
+    assert trainer.fit(Silent(), max_seconds=1e-9) == "out of time"
+    trainer.run_folder.close()
+    again = resume(tmp_path / "run")
+    assert again.step == 1
+    again.run_folder.close()
+
+
+def test_patience_stops_and_the_best_model_is_kept(tmp_path: Path, text: str) -> None:
+    config = LanguageModelling(data=text, **{**TINY, "lr": 0.0, "patience": 2, "steps": 1000})
+    trainer = config.start(tmp_path / "run")
+    assert trainer.fit(Silent()) == "stopped early"
+    assert trainer.step == 18  # the first evaluation is the best, two more are not better
+    _, _, facts = load_model(tmp_path / "run")
+    assert facts["step"] == 6
+    trainer.run_folder.close()
+
+
+@pytest.mark.parametrize("name", ["output.weight", "lstms.1.b"])
+def test_nan_names_step_and_parameter_and_keeps_the_checkpoint(
+    tmp_path: Path, text: str, name: str
+) -> None:
+    trainer = LanguageModelling(data=text, **TINY).start(tmp_path / "run")
+
+    def spoil(step: int) -> None:
+        if step == 8:
+            dict(trainer.model.named_parameters())[name].data.reshape(-1)[0] = np.nan
+
+    with pytest.raises(UserError) as error:
+        trainer.fit(Silent(), after_step=spoil)
+    trainer.run_folder.close()
+    message = str(error.value)
+    assert "step 9" in message
+    assert f"parameter {name} is not finite" in message
+    assert "checkpoint of step 6 is kept" in message
+    assert "\n" not in message
+    again = resume(tmp_path / "run")
+    assert again.step == 6
+    assert all(np.isfinite(p.data).all() for p in again.model.parameters())
+    again.run_folder.close()
+
+
+def test_infinite_gradient_is_named(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = LanguageModelling(data=text, **TINY).start(tmp_path / "run")
+    import minillm.train.trainer as module
+    clip = module.clip_grad_norm
+
+    def spoiled(params: list[Any], max_norm: float) -> float:
+        dict(trainer.model.named_parameters())["lstms.0.U"].grad[0, 0] = np.inf
+        return clip(params, max_norm)
+
+    monkeypatch.setattr(module, "clip_grad_norm", spoiled)
+    with pytest.raises(UserError, match=r"step 1: the gradient of lstms\.0\.U is not finite"):
+        trainer.fit(Silent())
+    trainer.run_folder.close()
+
+
+def test_changed_text_is_refused(tmp_path: Path, text: str) -> None:
+    trainer = LanguageModelling(data=text, **TINY).start(tmp_path / "run")
+    trainer.fit(Silent(), max_seconds=1e-9)
+    trainer.run_folder.close()
+    # the same characters, so that only the text differs, not the vocabulary
+    Path(text).write_text(Path(text).read_text()[::-1], encoding="utf-8")
+    with pytest.raises(UserError, match="text has changed|saved with"):
+        resume(tmp_path / "run")
+
+
+def test_other_sizes_in_the_config_are_refused(tmp_path: Path, text: str) -> None:
+    trainer = LanguageModelling(data=text, **TINY).start(tmp_path / "run")
+    trainer.fit(Silent(), max_seconds=1e-9)
+    trainer.run_folder.close()
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "hidden_dim": 17}))
+    for load in (resume, load_model):
+        with pytest.raises(UserError, match="has shape"):
+            load(tmp_path / "run")
+    path.write_text(json.dumps({**config, "hidden_dim": "wide"}))
+    with pytest.raises(UserError, match="config.json"):
+        resume(tmp_path / "run")
+
+
+def test_settings_are_checked() -> None:
+    for wrong in ({"steps": 0}, {"clip": 0.0}, {"clip": math.nan}, {"patience": -1}, {"eval_every": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            TrainerSettings(**{"steps": 5, **wrong})  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_sigkill_at_20_random_moments(tmp_path: Path, text: str) -> None:
+    """Killed while starting, stepping, evaluating and writing; resumed each time."""
+    options = {**TINY, "steps": 1500, "eval_every": 15, "hidden_dim": 24}
+    whole = LanguageModelling(data=text, **options).start(tmp_path / "whole")
+    whole.fit(Silent())
+    whole.run_folder.close()
+
+    flags = [f for k, v in options.items() for f in (f"--{k.replace('_', '-')}", str(v))]
+    base = [sys.executable, "-m", "minillm", "train", "lm", "--out", str(tmp_path / "killed")]
+    begin, go_on = [*base, "--data", text, *flags], [*base, "--resume"]
+    rng, kills, checkpoint = random.Random(1), 0, tmp_path / "killed" / "checkpoint.safetensors"
+    steps_at_kill = set()
+    command = begin
+    while kills < 20:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                   env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+        before = _changed(checkpoint)
+        # Most kills come once the process is at work; some while it is still starting.
+        patient = rng.random() < 0.8
+        deadline = time.monotonic() + (30 if patient else rng.uniform(0, 0.8))
+        while time.monotonic() < deadline and process.poll() is None:
+            if patient and _changed(checkpoint) != before:
+                break
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.05))
+        assert process.poll() is None, process.communicate()[1].decode()
+        process.kill()
+        process.communicate()
+        kills += 1
+        if checkpoint.exists():
+            command = go_on
+            steps_at_kill.add(load_checkpoint(checkpoint)[1]["step"])
+        elif (tmp_path / "killed" / "config.json").exists():
+            command = [*begin, "--overwrite"]
+    assert len(steps_at_kill) > 10, "the kills should fall at different steps"
+    finished = subprocess.run(go_on, capture_output=True, text=True, check=False,
+                              env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+    assert finished.returncode == 0, finished.stderr
+    assert final(tmp_path / "whole") == final(tmp_path / "killed")
+
+
+def _changed(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
