@@ -7,7 +7,7 @@ SAMPLE   = minillm generate runs/demo --prompt "The "
 
 BIN     = .venv/bin
 INSTALL = @echo "installing into .venv, this once ..."; \
-          $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+          $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 SETUP   = pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help

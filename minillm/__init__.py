@@ -1,7 +1,7 @@
 """minillm: language models from scratch, in NumPy. Write NumPy, get gradients."""
 
-from . import formulas, nn, optim
-from .autograd import Tensor, check_gradients, grad, no_grad
+from . import formulas, keras, nn, optim
+from .autograd import Tensor, check_gradients, detect_anomaly, draw_graph, grad, no_grad
 from .autograd.fused import embedding, lstm, softmax_cross_entropy
 from .nn import manual_seed
 
@@ -9,9 +9,12 @@ __version__ = "0.1.0"
 __all__ = [
     "Tensor",
     "check_gradients",
+    "detect_anomaly",
+    "draw_graph",
     "embedding",
     "formulas",
     "grad",
+    "keras",
     "lstm",
     "manual_seed",
     "nn",

@@ -2,7 +2,8 @@
 
 from .anomaly import detect_anomaly
 from .check import check_gradients
+from .draw import draw_graph
 from .tensor import Tensor, no_grad
 from .walk import grad
 
-__all__ = ["Tensor", "check_gradients", "grad", "no_grad"]
+__all__ = ["Tensor", "check_gradients", "detect_anomaly", "draw_graph", "grad", "no_grad"]

@@ -58,7 +58,8 @@ def _function_of(f: Callable[..., Any], args: Sequence[Any], places: list[int]) 
         y = f(*full)
         if isinstance(y, Tensor):
             return y
-        return np.concatenate([np.reshape(part, -1) for part in y])
+        joined: Any = np.concatenate([np.reshape(part, -1) for part in y])
+        return joined
 
     return g
 
@@ -83,6 +84,7 @@ def _check(f: Callable[..., Tensor], points: list[np.ndarray], level: int, order
         def first_derivative(*tensors: Tensor) -> Tensor:
             z = f(*tensors)
             grads = grad(z, list(tensors), v, create_graph=True)
-            return np.concatenate([np.reshape(d, -1) for d in grads])
+            joined: Any = np.concatenate([np.reshape(d, -1) for d in grads])
+            return joined
 
         _check(first_derivative, points, level + 1, order, rng, eps, max(rtol, 1e-4), max(atol, 1e-5))

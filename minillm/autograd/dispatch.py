@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import math
 from typing import Any
 
 import numpy as np
 
 from .rules import COMPOSED, RULES
 from .rules.registry import AllArguments, EachArgument
-from .tensor import Tensor, apply, op_name, unwrap
+from .tensor import apply, op_name, unwrap
 
 # Piecewise constant functions: their derivative is zero wherever it exists, so they give plain
 # arrays, as comparisons do.
@@ -20,7 +22,7 @@ CONSTANT = {
     np.flatnonzero, np.count_nonzero, np.any, np.all, np.shape, np.ndim, np.size, np.zeros_like,
     np.ones_like, np.full_like, np.empty_like, np.array_equal, np.allclose, np.isclose, np.searchsorted,
     np.unique, np.bincount, np.round, np.array_repr, np.array_str, np.array2string, np.result_type,
-    np.can_cast, np.min_scalar_type, np.shares_memory, np.may_share_memory, np.copyto,
+    np.can_cast, np.min_scalar_type, np.shares_memory, np.may_share_memory,
 }
 REDUCTIONS = {np.add: np.sum, np.multiply: np.prod, np.maximum: np.max, np.minimum: np.min}
 
@@ -32,6 +34,8 @@ def call_ufunc(ufunc: np.ufunc, method: str, args: tuple[Any, ...], kwargs: dict
         raise TypeError(f"np.{ufunc.__name__} cannot write into a Tensor or from one into an array "
                         "(out=): use the result, or x.data")
     if method == "reduce" and ufunc in REDUCTIONS:
+        if len(args) == 1:
+            kwargs = {"axis": 0, **kwargs}  # np.add.reduce(x) is x.sum(axis=0), not x.sum()
         return call_function(REDUCTIONS[ufunc], args, kwargs)
     if method != "__call__":
         raise TypeError(f"np.{ufunc.__name__}.{method} has no derivative rule")
@@ -74,23 +78,30 @@ def _check_options(func: Any, ours: Any, skip: int, args: tuple[Any, ...], kwarg
 
     A positional argument must mean the same to NumPy and to us: np.sum(x, 0, float) would not.
     """
-    names = list(inspect.signature(ours).parameters.values())[skip:]
-    known = {p.name for p in names}
+    known, allowed = _options(func, ours, skip)
     for option in kwargs:
         if option not in known:
             raise TypeError(f"np.{op_name(func)} on Tensors takes no option {option!r}")
+    if len(args) > allowed:
+        raise TypeError(f"np.{op_name(func)} on Tensors takes {allowed} positional arguments: "
+                        "give the others by name")
+
+
+@functools.cache
+def _options(func: Any, ours: Any, skip: int) -> tuple[set[str], float]:
+    """The options that our version knows by name, and how many arguments may come by position."""
+    names = list(inspect.signature(ours).parameters.values())[skip:]
+    known = {p.name for p in names}
     try:
         theirs = list(inspect.signature(func).parameters)
     except ValueError:  # a few C functions tell no signature; they take arrays only
-        return
+        return known, math.inf
     allowed = 0
     for mine, other in zip(names, theirs, strict=False):
         is_array = mine.default is inspect.Parameter.empty
         if mine.kind is inspect.Parameter.VAR_POSITIONAL:
-            return
+            return known, math.inf
         if mine.kind is inspect.Parameter.KEYWORD_ONLY or not (is_array or mine.name == other):
             break
         allowed += 1
-    if len(args) > allowed:
-        raise TypeError(f"np.{op_name(func)} on Tensors takes {allowed} positional arguments: "
-                        "give the others by name")
+    return known, allowed

@@ -11,10 +11,11 @@ violators, Barlow et al. 1972).
 from __future__ import annotations
 
 from bisect import bisect, insort
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-LAYER_GAP = 34.0
+LAYER_GAP = 34.0  # at least; more where lines go far sideways
 BOX_GAP = 22.0
 LINE_GAP = 12.0
 PORT_GAP = 16.0
@@ -51,14 +52,18 @@ class _Place:
     x: float = 0.0
 
 
-def layered(sizes: Sequence[tuple[float, float]], inputs: Sequence[Sequence[int]]) -> Layout:
+def layered(sizes: Sequence[tuple[float, float]], inputs: Sequence[Sequence[int]],
+            close: Collection[int] = ()) -> Layout:
     """Lay out boxes of the given (width, height); box i has lines coming in from `inputs[i]`.
 
     Args:
         sizes: (width, height) of each box.
         inputs: for each box the boxes its lines come from, all with smaller numbers, left to right.
+        close: boxes that shall stand directly below their (one) input.
     """
     layer_of = _layers(inputs)
+    for v in close:
+        layer_of[v] = layer_of[inputs[v][0]] + 1
     places = [_Place(layer, w) for layer, (w, _) in zip(layer_of, sizes)]
     routes = _route(places, inputs)
     layers: list[list[int]] = [[] for _ in range(max(layer_of, default=-1) + 1)]
@@ -71,7 +76,11 @@ def layered(sizes: Sequence[tuple[float, float]], inputs: Sequence[Sequence[int]
     for p in places:
         p.x -= left
     heights = [max(sizes[v][1] for v in layer if v < len(sizes)) for layer in layers]
-    tops = [sum(heights[:k]) + k * LAYER_GAP for k in range(len(heights))]
+    tops = [0.0]
+    for layer, height in zip(layers, heights):
+        sideways = max((abs(places[v].x + port - places[u].x)
+                        for u in layer for v, port in places[u].downs), default=0.0)
+        tops.append(tops[-1] + height + min(max(LAYER_GAP, sideways / 5), 2 * LAYER_GAP))
     boxes = [(p.x, tops[p.layer] + heights[p.layer] / 2) for p in places[:len(sizes)]]
 
     def line(v: int, port: int, route: list[int]) -> list[tuple[float, float, float]]:
@@ -87,7 +96,7 @@ def layered(sizes: Sequence[tuple[float, float]], inputs: Sequence[Sequence[int]
 
     lines = [[line(v, i, route) for i, route in enumerate(routes[v])] for v in range(len(inputs))]
     return Layout(max((p.x + p.width / 2 for p in places), default=0.0),
-                  tops[-1] + heights[-1] if heights else 0.0, boxes, lines, crossings)
+                  tops[len(heights) - 1] + heights[-1] if heights else 0.0, boxes, lines, crossings)
 
 
 def _layers(inputs: Sequence[Sequence[int]]) -> list[int]:
@@ -163,16 +172,38 @@ def _with_few_crossings(places: list[_Place], layers: list[list[int]],
         for layer in layers if down else reversed(layers):
             mean = {}
             for v in layer:
-                near = places[v].ups if down else places[v].downs
-                # Within a box the ports decide: they lie less than one position apart.
-                there = [position[u] + (0 if down else port / (1 + places[u].width)) for u, port in near]
+                there = _above(places[v], position) if down else _below(places, v, position)
                 mean[v] = sum(there) / len(there) if there else position[v]
             layer.sort(key=mean.__getitem__)
             number(layer)
+        for layer in layers:
+            _swap_neighbours(places, layer, position)
         found = _crossings(places, layers, position)
         if found < fewest:
             best, fewest = [layer[:] for layer in layers], found
     return best, fewest
+
+
+def _swap_neighbours(places: list[_Place], layer: list[int], position: list[float]) -> None:
+    """Exchange two that stand side by side where that undoes more crossings than it makes."""
+    for i in range(len(layer) - 1):
+        a, b = layer[i], layer[i + 1]
+        gain = 0
+        for ends_a, ends_b in ((_above(places[a], position), _above(places[b], position)),
+                               (_below(places, a, position), _below(places, b, position))):
+            gain += sum((x > y) - (x < y) for x in ends_a for y in ends_b)
+        if gain > 0:
+            layer[i], layer[i + 1] = b, a
+            position[a], position[b] = i + 1, i
+
+
+def _above(p: _Place, position: list[float]) -> list[float]:
+    return [position[u] for u, _ in p.ups]
+
+
+def _below(places: list[_Place], v: int, position: list[float]) -> list[float]:
+    """Where v's lines arrive: a box's ports lie less than one position apart."""
+    return [position[u] + port / (1 + places[u].width) for u, port in places[v].downs]
 
 
 def _crossings(places: list[_Place], layers: list[list[int]], position: list[float]) -> int:
@@ -181,8 +212,7 @@ def _crossings(places: list[_Place], layers: list[list[int]], position: list[flo
     for layer in layers:
         ends: list[tuple[float, float]] = []
         for v in layer:
-            for u, port in places[v].downs:
-                ends.append((position[v], position[u] + port / (1 + places[u].width)))
+            ends += [(position[v], there) for there in _below(places, v, position)]
         seen: list[float] = []
         for _, lower in sorted(ends):
             total += len(seen) - bisect(seen, lower)
@@ -212,14 +242,34 @@ def _set_x(places: list[_Place], layers: list[list[int]], sweeps: int = 24) -> N
                 weight = sum(w for _, w in pulls)
                 wished.append(sum(x * w for x, w in pulls) / weight if pulls else p.x)
                 weights.append(weight or 1e-3)
-            gaps = [_apart(places[a], places[b]) for a, b in zip(layer, layer[1:])]
+            gaps = [_apart(places[a], places[b]) for a, b in pairwise(layer)]
             for v, x in zip(layer, nearest_apart(wished, weights, gaps)):
                 places[v].x = x
+    _straighten(places, layers)
+
+
+def _straighten(places: list[_Place], layers: list[list[int]], sweeps: int = 6) -> None:
+    """Let trunks bend only where a box is in the way, once instead of a little in every layer."""
+    for sweep in range(sweeps):
+        down = sweep % 2 == 0
+        for layer in layers if down else reversed(layers):
+            for i, v in enumerate(layer):
+                p = places[v]
+                near = [places[u].x for u, _ in (p.ups if down else p.downs) if places[u].passing]
+                if p.passing and near:
+                    x = min(near, key=lambda there: abs(there - p.x))
+                    if i > 0:
+                        x = max(x, places[layer[i - 1]].x + _apart(places[layer[i - 1]], p))
+                    if i + 1 < len(layer):
+                        x = min(x, places[layer[i + 1]].x - _apart(p, places[layer[i + 1]]))
+                    p.x = x
 
 
 def _weight(a: _Place, b: _Place) -> float:
-    """A trunk had better be straight; between boxes a bend does no harm."""
-    return (1.0, 2.0, 8.0)[a.passing + b.passing]
+    """A trunk had better be straight, and a chain of ops; a leaf may stand aside."""
+    if a.passing or b.passing:
+        return 8.0 if a.passing and b.passing else 2.0
+    return 8.0 if a.ups and b.ups else 1.0
 
 
 def _apart(a: _Place, b: _Place) -> float:

@@ -22,8 +22,10 @@ Op = Callable[..., Any]
 class _State(threading.local):
     """What holds for the current thread: is the tape on, and who watches it (see `anomaly.py`)."""
 
-    recording = True
-    observer: Any = None
+    def __init__(self) -> None:
+        self.recording = True
+        self.before: list[bool] = []  # `recording` outside of each `no_grad` that is open
+        self.observer: Any = None
 
 
 state = _State()
@@ -36,11 +38,12 @@ class no_grad(ContextDecorator):
     """
 
     def __enter__(self) -> None:
-        self._before = state.recording
+        # Kept by thread: one decorated function may call itself, or run in several threads at once.
+        state.before.append(state.recording)
         state.recording = False
 
     def __exit__(self, *exc: object) -> None:
-        state.recording = self._before
+        state.recording = state.before.pop()
 
 
 class Tensor:
@@ -162,9 +165,9 @@ class Tensor:
     @property
     def size(self) -> int: return self.data.size
     @property
-    def T(self) -> Tensor: return apply(np.transpose, (self,))  # noqa: N802 (NumPy's name)
+    def T(self) -> Tensor: return apply(np.transpose, (self,))
     @property
-    def mT(self) -> Tensor: return apply(np.swapaxes, (self, -1, -2))  # noqa: N802
+    def mT(self) -> Tensor: return apply(np.swapaxes, (self, -1, -2))
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return apply(np.sum, (self,), {"axis": axis, "keepdims": keepdims})
@@ -206,9 +209,12 @@ class Tensor:
         return apply(np.squeeze, (self,), {"axis": axis})
 
     def astype(self, dtype: Any) -> Tensor:
-        """The same values in another dtype; the gradient returns in this Tensor's own dtype."""
+        """The same values in another dtype; the gradient returns in this Tensor's own dtype.
+
+        Integers and booleans have no derivative: to them, the result is cut off from the graph.
+        """
         from .rules.shapes import cast
-        return cast(self, dtype)
+        return cast(self, dtype) if np.dtype(dtype).kind == "f" else Tensor(self.data.astype(dtype))
 
     def argmax(self, axis: int | None = None) -> Any: return self.data.argmax(axis)
     def argmin(self, axis: int | None = None) -> Any: return self.data.argmin(axis)
@@ -240,7 +246,7 @@ class Tensor:
     def __repr__(self) -> str:
         body = np.array2string(self.data, separator=", ", prefix="Tensor(", threshold=60)
         notes = [] if self.dtype == np.float64 else [f"dtype={self.dtype}"]
-        if self.size > 60:
+        if self.size > 60 or (self.size == 0 and self.ndim > 1):
             notes.append(f"shape={self.shape}")
         if self.op is not None:
             notes.append(f"op={op_name(self.op)}")
@@ -268,7 +274,10 @@ def unwrap(x: Any) -> Any:
 def unwrap_index(index: Any) -> Any:
     if type(index) is tuple:
         return tuple(unwrap(i) for i in index)
-    return np.asarray(index) if type(index) is list else unwrap(index)
+    if type(index) is not list:
+        return unwrap(index)
+    array = np.asarray(index)
+    return array if array.size else array.astype(np.intp)  # [] would be an array of floats
 
 
 _NO_OPTIONS: dict[str, Any] = {}
@@ -332,7 +341,7 @@ def apply_fused(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         raise _shape_error(op, arrays, error) from None
     several = type(value) is tuple
     made = _made_by(op, args, kwargs, value[0] if several else value, save, saved)
-    results = (made,)
+    results: tuple[Tensor, ...] = (made,)
     if several:
         places = [{"index": i, "count": len(value)} for i in range(len(value))]
         results = tuple(_made_by(output, (made,), k, v, save)

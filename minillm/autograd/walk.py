@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .rules import RULES, AllArguments, EachArgument
+from .rules import RULES, AllArguments
 from .rules.shapes import cast
 from .tensor import Tensor, output, state, unwrap
 
@@ -60,30 +60,33 @@ def unbroadcast(g: Any, like: Any) -> Any:
     return g if g.dtype == like.dtype else cast(g, like.dtype)
 
 
-def _products(t: Tensor, g: Any) -> list[Any]:
-    """g . dy/dx for each argument of the node `t`, on arrays: of a fused op, or all at once."""
+def _products(t: Tensor, g: Any, needs: tuple[bool, ...]) -> Sequence[Any]:
+    """g . dy/dx for each argument of the node `t` that needs it, on arrays."""
     op: Any = t.op
-    arrays = [unwrap(a) for a in t.args]
-    if op in RULES:
-        return RULES[op].rule(g, t.data, *arrays, **t.kwargs)
-    needs = tuple(type(a) is Tensor and a.requires_grad for a in t.args)
-    return op.backward(g, t.saved, *arrays, needs=needs, **t.kwargs)
+    arrays = [a.data if type(a) is Tensor else a for a in t.args]
+    rules = RULES.get(op)
+    if rules is None:
+        return op.backward(g, t.saved, *arrays, needs=needs, **t.kwargs)
+    if type(rules) is AllArguments:
+        return rules.rule(g, t.data, *arrays, **t.kwargs)
+    return [rules[i](g, t.data, *arrays, **t.kwargs) if n else None for i, n in enumerate(needs)]
 
 
-def _recorded_products(t: Tensor, g: Any) -> list[Any]:
+def _recorded_products(t: Tensor, g: Any, needs: tuple[bool, ...]) -> Sequence[Any]:
     """The same for any op on Tensors, so that the gradient is on the tape too (`create_graph=True`)."""
     op: Any = t.op
-    needs = [type(a) is Tensor and a.requires_grad for a in t.args]
     rules = RULES.get(op)
     if type(rules) is AllArguments:
         return rules.rule(g, t, *t.args, **t.kwargs)
     if rules is not None:
         return [rules[i](g, t, *t.args, **t.kwargs) if n else None for i, n in enumerate(needs)]
     # A fused op's backward is written for arrays: differentiate its composite formula instead.
-    outputs = op.composite(*t.args, **t.kwargs)
+    # Of copies of its arguments, since one of these may itself be computed from another.
+    inputs = [np.positive(a) if n else a for a, n in zip(t.args, needs, strict=True)]
+    outputs = op.composite(*inputs, **t.kwargs)
     pairs = zip(outputs, g, strict=True) if type(g) is list else [(outputs, g)]
     total: Any = sum((y * gy).sum() for y, gy in pairs if gy is not None)
-    wanted = [a for a, n in zip(t.args, needs, strict=True) if n]
+    wanted = [x for x, n in zip(inputs, needs, strict=True) if n]
     found = iter(grad(total, wanted, create_graph=True))
     return [next(found) if n else None for n in needs]
 
@@ -96,19 +99,23 @@ def backward_pass(root: Tensor, g: Any, *, wanted: Iterable[Tensor] | None = Non
         id -> (Tensor, gradient), for the leaves below `root`, or for `wanted` where that is given.
     """
     order = topological_order(root)
-    found: dict[int, tuple[Tensor, Any]] = {}
     targets = None if wanted is None else {id(x) for x in wanted}
     if root.op is None and (targets is None or id(root) in targets):
-        return {id(root): (root, g)}
+        return {id(root): (root, g if create_graph else g.copy())}
     on_the_way = None if targets is None else _leading_to(targets, order)
+    if on_the_way is not None and id(root) not in on_the_way:
+        return {}
     observer = state.observer
+    products_of = _recorded_products if create_graph else _products
     grads: dict[int, Any] = {id(root): g}
     mine: set[int] = set()  # ids whose gradient is a sum made here: it may be added to in place
+    leaves: list[Tensor] = []
+    found: dict[int, tuple[Tensor, Any]] = {}
     for t in reversed(order):
         key = id(t)
-        g = grads.pop(key, None)
-        if g is None or (on_the_way is not None and key not in on_the_way):
+        if key not in grads:
             continue
+        g = grads.pop(key)
         if targets is not None and key in targets:
             found[key] = t, g
         if t.op is output:  # one of several outputs: wait at the join for the others
@@ -117,29 +124,22 @@ def backward_pass(root: Tensor, g: Any, *, wanted: Iterable[Tensor] | None = Non
             continue
         if observer is not None:
             observer.before_backward(t, g)
-        args = t.args
-        rules = None if create_graph else RULES.get(t.op)
-        if type(rules) is tuple or type(rules) is EachArgument:
-            products = None
-            y, kwargs = t.data, t.kwargs
-            arrays = [a.data if type(a) is Tensor else a for a in args]
-        else:
-            products = _recorded_products(t, g) if create_graph else _products(t, g)
-        for i, a in enumerate(args):
-            if type(a) is not Tensor or not a.requires_grad:
+        # Which arguments the gradient shall reach. A list first: a generator takes twice as long.
+        needs = tuple([type(a) is Tensor and a.requires_grad for a in t.args])
+        if on_the_way is not None:
+            needs = tuple([n and id(a) in on_the_way for n, a in zip(needs, t.args)])
+        for i, d in enumerate(products_of(t, g, needs)):
+            if d is None or not needs[i]:
                 continue
-            d = products[i] if products is not None else rules[i](g, y, *arrays, **kwargs)
-            if d is None:
-                continue
-            x = a.data
-            if d.shape != x.shape or d.dtype is not x.dtype:
+            a = t.args[i]
+            if d.shape != a.data.shape or d.dtype is not a.data.dtype:
                 d = unbroadcast(d, a)
             if observer is not None:
                 observer.after_backward(t, i, d)
             key = id(a)
             if key not in grads:
                 if a.op is None:
-                    found[key] = a, None
+                    leaves.append(a)
                     if not create_graph and (d is g or d.base is not None):
                         d = d.copy()  # a leaf's gradient belongs to the user, who may scale it
                 grads[key] = d
@@ -147,11 +147,10 @@ def backward_pass(root: Tensor, g: Any, *, wanted: Iterable[Tensor] | None = Non
                 np.add(grads[key], d, out=grads[key])
             else:
                 grads[key] = grads[key] + d
-                if not create_graph and x.ndim:
+                if not create_graph and d.ndim:  # a sum of 0-d arrays is a scalar
                     mine.add(key)
-    for key, (a, _) in found.items():
-        if a.op is None:
-            found[key] = a, grads[key]
+    for a in leaves:
+        found[id(a)] = a, grads[id(a)]
     return found
 
 
@@ -174,18 +173,18 @@ def _seed(output: Tensor, gradient: Any) -> Any:
         if output.size != 1:
             raise ValueError(f"the gradient of shape {output.shape} needs `gradient` of that shape; "
                              "or reduce to a scalar first, with .sum() or .mean()")
-        return np.ones(output.data.shape, output.data.dtype)
+        return np.asarray(1, output.dtype).reshape(output.shape)
     g = gradient if isinstance(gradient, Tensor) else np.asarray(gradient, output.dtype)
     if g.shape != output.shape:
         raise ValueError(f"gradient has shape {g.shape}, but the Tensor has {output.shape}")
-    return g
+    return g if g.dtype == output.dtype else cast(g, output.dtype)
 
 
 def backward(output: Tensor, gradient: Any = None) -> None:
     """See `Tensor.backward`."""
     seed = unwrap(_seed(output, gradient))
     for leaf, d in backward_pass(output, seed).values():  # on arrays, so nothing is recorded
-        leaf.grad = np.asarray(d) if leaf.grad is None else leaf.grad + d
+        leaf.grad = np.asarray(d if leaf.grad is None else leaf.grad + d)
 
 
 def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], gradient: Any = None,
@@ -205,7 +204,7 @@ def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], gradient: Any = None
     Raises:
         TypeError, ValueError: as `Tensor.backward`; also if an input does not require a gradient.
     """
-    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    wanted: list[Any] = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     for i, x in enumerate(wanted):
         if not (isinstance(x, Tensor) and x.requires_grad):
             raise TypeError(f"inputs[{i}] does not require a gradient: Tensor(x, requires_grad=True)")

@@ -16,7 +16,7 @@ from minillm.formulas import LEDGER
 
 
 def formulas(
-    name: Annotated[str | None, typer.Argument(help="One equation, whole: `minillm formulas adam_step`.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One equation, whole, such as adam_step.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine readable, with every cell.")] = False,
 ) -> None:
     """Print every equation with its section of the article, its code, its test and its fused op.

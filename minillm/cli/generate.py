@@ -17,13 +17,13 @@ from minillm.tasks.language_modelling import load_model
 
 def generate(
     run: Annotated[Path, typer.Argument(help="A run folder of `minillm train lm`.")],
-    prompt: Annotated[str | None, typer.Option("--prompt", help="What the text begins with. Left out: a new "
-                                               "line.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="What the text begins with. "
+                                               "Left out: a new line.")] = None,
     length: Annotated[int, typer.Option("--length", help="Characters to write.")] = 400,
-    temperature: Annotated[float, typer.Option("--temperature", help="Below 1 safer, above 1 wilder; 0 takes "
-                                               "the likeliest character.")] = 0.7,
-    top_p: Annotated[float, typer.Option("--top-p", help="Draw from the likeliest characters that together "
-                                         "have this probability.")] = 1.0,
+    temperature: Annotated[float, typer.Option("--temperature", help="Below 1 safer, above wilder; 0: "
+                                               "always the likeliest.")] = 0.7,
+    top_p: Annotated[float, typer.Option("--top-p", help="Draw from the likeliest characters that "
+                                         "together have this probability.")] = 1.0,
     top_k: Annotated[int | None, typer.Option("--top-k", help="Draw from the k likeliest characters.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same text.")] = 0,
 ) -> None:

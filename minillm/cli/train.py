@@ -33,28 +33,32 @@ def lm(
     context: typer.Context,
     data: Annotated[Path | None, _option("data", "A UTF-8 text. Left out: Python's own help texts.")] = None,
     out: Annotated[Path, _option("out", "Folder for the run.")] = Path("runs/lm"),
-    resume_run: Annotated[bool, _option("resume", "Go on with the run in --out, where it was stopped.")] = False,
-    overwrite: Annotated[bool, _option("overwrite", "Delete the run that --out holds, and start anew.")] = False,
+    resume_run: Annotated[bool, _option("resume", "Go on with the run in --out where it stopped.")] = False,
+    overwrite: Annotated[bool, _option("overwrite", "Delete the run that --out holds; start anew.")] = False,
     steps: Annotated[int, _option("steps", "Updates in all.")] = DEFAULT.steps,
     batch_size: Annotated[int, _option("batch-size", "Windows side by side.")] = DEFAULT.batch_size,
     seq_len: Annotated[int, _option("seq-len", "Characters in a window.")] = DEFAULT.seq_len,
-    embedding_dim: Annotated[int, _option("embedding-dim", "Width of a character's vector.")]
-    = DEFAULT.embedding_dim,
+    embedding_dim: Annotated[
+        int, _option("embedding-dim", "Width of a character's vector.")] = DEFAULT.embedding_dim,
     hidden_dim: Annotated[int, _option("hidden-dim", "Width of an LSTM layer.")] = DEFAULT.hidden_dim,
     num_layers: Annotated[int, _option("num-layers", "LSTM layers.")] = DEFAULT.num_layers,
-    dropout: Annotated[float, _option("dropout", "Probability to drop an activation.")] = DEFAULT.dropout,
+    dropout: Annotated[float, _option("dropout", "Probability to drop a unit.")] = DEFAULT.dropout,
     l1: Annotated[float, _option("l1", "Strength of the L1 penalty on the weights.")] = DEFAULT.l1,
     l2: Annotated[float, _option("l2", "Strength of the L2 penalty on the weights.")] = DEFAULT.l2,
     lr: Annotated[float, _option("lr", "Peak learning rate of Adam.")] = DEFAULT.lr,
-    warmup: Annotated[int, _option("warmup", "Steps until the peak; a cosine to a tenth follows.")]
-    = DEFAULT.warmup,
+    warmup: Annotated[
+        int, _option("warmup", "Steps until the peak; a cosine to a tenth follows.")] = DEFAULT.warmup,
     clip: Annotated[float, _option("clip", "Largest norm of a step's gradient.")] = DEFAULT.clip,
-    log_every: Annotated[int, _option("log-every", "Steps between two lines of metrics.")] = DEFAULT.log_every,
-    eval_every: Annotated[int, _option("eval-every", "Steps between two evaluations.")] = DEFAULT.eval_every,
-    patience: Annotated[int, _option("patience", "Stop after so many evaluations without a better "
-                                     "validation loss; 0: never.")] = DEFAULT.patience,
+    log_every: Annotated[
+        int, _option("log-every", "Steps between two lines of metrics.")] = DEFAULT.log_every,
+    eval_every: Annotated[
+        int, _option("eval-every", "Steps between two evaluations.")] = DEFAULT.eval_every,
+    patience: Annotated[
+        int, _option("patience", "Stop after so many evaluations without a better validation loss; "
+                     "0: never.")] = DEFAULT.patience,
     seed: Annotated[int, _option("seed", "Same seed, same bits.")] = DEFAULT.seed,
-    max_seconds: Annotated[float, _option("max-seconds", "Stop after this time; --resume goes on.")] = math.inf,
+    max_seconds: Annotated[
+        float, _option("max-seconds", "Stop after this time; --resume goes on.")] = math.inf,
 ) -> None:
     """Train Embedding -> LSTM -> Dense on text, character by character (article section 5.1).
 
@@ -80,7 +84,7 @@ def lm(
     with trainer.run_folder:
         with TerminalReporter(console, trainer.settings.steps, trainer.step) as reporter:
             how = trainer.fit(reporter, max_seconds=max_seconds)
-        _draw(console, trainer)
+        _draw(trainer)
     _conclude(console, trainer, how, out)
 
 
@@ -88,9 +92,10 @@ def _refuse_other_options(context: typer.Context) -> None:
     """A resumed run is the run that was begun: options that would change it are a mistake."""
     for name in context.params:
         given = context.get_parameter_source(name)
-        if given is not None and given.name == "COMMANDLINE" and name not in ("out", "resume_run", "max_seconds"):
-            raise UserError(f"--resume takes its options from the run: leave out --{name.replace('_', '-')}, "
-                            "or start a new run with another --out")
+        explicit = given is not None and given.name == "COMMANDLINE"
+        if explicit and name not in ("out", "resume_run", "max_seconds"):
+            raise UserError(f"--resume takes its options from the run: leave out "
+                            f"--{name.replace('_', '-')}, or start a new run with another --out")
 
 
 def _delete_run(out: Path) -> None:
@@ -98,7 +103,8 @@ def _delete_run(out: Path) -> None:
     if not out.exists():
         return
     with RunFolder.resume(out):  # refuses a folder that is no run, or is in use
-        for file in ("config.json", "metrics.jsonl", "checkpoint.safetensors", "best.safetensors", "loss.png"):
+        for file in ("config.json", "metrics.jsonl", "checkpoint.safetensors", "best.safetensors",
+                     "loss.png"):
             (out / file).unlink(missing_ok=True)
 
 
@@ -110,9 +116,10 @@ def _introduce(console: Console, trainer: Trainer, name: str) -> None:
                   f"Ctrl-C saves and stops.", highlight=False, markup=False)
 
 
-def _draw(console: Console, trainer: Trainer) -> None:
+def _draw(trainer: Trainer) -> None:
     run = trainer.run_folder
-    draw_loss(run.read_metrics(), run.picture, title=f"{run.path.name}: {trainer.model.n_params:,} parameters")
+    title = f"{run.path.name}: {trainer.model.n_params:,} parameters"
+    draw_loss(run.read_metrics(), run.picture, title=title)
 
 
 def _conclude(console: Console, trainer: Trainer, how: str, out: Path) -> None:
@@ -126,12 +133,12 @@ def _conclude(console: Console, trainer: Trainer, how: str, out: Path) -> None:
     files = ", ".join(p.name for p in sorted(out.iterdir()) if not p.name.startswith("."))
     console.print(f"{out}/ holds {files}.", highlight=False, markup=False, soft_wrap=True)
     if how in ("interrupted", "out of time"):
-        console.print(f"Stopped ({how}) at step {trainer.step} of {trainer.settings.steps}; nothing is lost. Go on "
-                      f"with: minillm train lm --out {out} --resume", highlight=False, markup=False,
+        console.print(f"Stopped ({how}) at step {trainer.step} of {trainer.settings.steps}; nothing is lost. "
+                      f"Go on with: minillm train lm --out {out} --resume", highlight=False, markup=False,
                       soft_wrap=True)
         raise typer.Exit(130 if how == "interrupted" else 0)
     if how == "stopped early":
-        console.print(f"Stopped early: no better validation loss in {trainer.settings.patience} evaluations.",
-                      highlight=False)
+        console.print(f"Stopped early: no better validation loss in {trainer.settings.patience} "
+                      "evaluations.", highlight=False)
     console.print(f"Read what it writes: minillm generate {out} --prompt \"The \"", highlight=False,
                   markup=False, soft_wrap=True)

@@ -104,9 +104,9 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, ignore_index: int = -100,
     Source: article sections 4.1 and 5.1; label smoothing: Szegedy et al. 2016, section 7.
     """
     V = logits.shape[-1]
-    y = np.reshape(labels, -1)  # (N,)
+    y = np.reshape(labels, -1).astype(int)  # (N,)
     kept = y != ignore_index
-    x, y = np.reshape(logits, (-1, V))[kept], y[kept]  # (N, V), (N,)
+    x, y = np.reshape(logits, (len(y), V))[kept], y[kept]  # (N, V), (N,)
     N = len(y)
     if N == 0:
         return np.sum(x)
@@ -133,12 +133,14 @@ def check_labels(logits: Any, labels: np.ndarray, ignore_index: int, label_smoot
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing = {label_smoothing} is outside [0, 1)")
     vocab = logits.shape[-1]
-    unsigned = labels.view(f"u{labels.itemsize}")  # -1 becomes huge: one comparison sees both ends
+    # As unsigned numbers (in the same byte order) -1 is huge: one comparison sees both ends.
+    unsigned = labels.view(labels.dtype.str.replace("i", "u"))
     if not labels.size or (np.maximum.reduce(unsigned, axis=None) < vocab and not 0 <= ignore_index < vocab):
         return True
     wrong = ((labels < 0) | (labels >= vocab)) & (labels != ignore_index)
     if wrong.any():
         at = np.unravel_index(int(np.argmax(wrong)), labels.shape)
-        raise ValueError(f"labels[{', '.join(map(str, at))}] = {labels[at]} is outside [0, {vocab}) "
+        place = f"[{', '.join(map(str, at))}]" if at else ""
+        raise ValueError(f"labels{place} = {labels[at]} is outside [0, {vocab}) "
                          f"and is not ignore_index = {ignore_index}")
     return not (labels == ignore_index).any()

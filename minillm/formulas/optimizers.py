@@ -138,7 +138,7 @@ def clip_by_norm(*grads: Any, max_norm: float = 1.0) -> Any:
     Source: Pascanu, Mikolov & Bengio 2013, algorithm 1.
     """
     norm = global_norm(grads)
-    scale = np.minimum(1, max_norm / norm)
+    scale = max_norm / np.maximum(norm, max_norm)  # = min(1, max_norm / norm), also for norm 0
     clipped = tuple(scale * g for g in grads)
     return clipped[0] if len(clipped) == 1 else clipped
 

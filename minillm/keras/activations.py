@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minillm.formulas import sigmoid, softmax
+
 from ._names import only, pick
 
 __all__ = ["get", "linear", "relu", "sigmoid", "softmax", "tanh"]

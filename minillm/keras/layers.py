@@ -9,6 +9,7 @@ import numpy as np
 
 from minillm import nn
 from minillm.autograd import Tensor
+
 from . import _data, activations, regularizers
 from ._names import only, refuse_options
 
@@ -108,6 +109,16 @@ class Layer(nn.Module):
     trainable_weights = trainable_variables = variables = weights
 
     @property
+    def trainable(self) -> bool:
+        """True: every weight learns."""
+        return True
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        if not value:
+            raise ValueError(f"{self.name}.trainable = False is not supported: every weight learns here")
+
+    @property
     def losses(self) -> list[Any]:
         """The penalties on the weights, as scalars on the tape."""
         pairs = [(self.penalties.get(name), w) for name, w in self.named_weights]
@@ -127,7 +138,8 @@ class Layer(nn.Module):
             ValueError: their number or a shape does not fit, or the layer is not built; nothing is
                 written then.
         """
-        write_weights(self.name, [(f"{self.name}/{n}", w) for n, w in self.named_weights], weights, self.built)
+        named = [(f"{self.name}/{name}", w) for name, w in self.named_weights]
+        write_weights(self.name, named, weights, self.built)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
@@ -157,7 +169,7 @@ class InputLayer:
         self.name = name or "input_layer"
 
 
-def Input(shape: Any, batch_size: int | None = None, dtype: Any = None,  # noqa: N802 (Keras's name)
+def Input(shape: Any, batch_size: int | None = None, dtype: Any = None,
           name: str | None = None) -> InputLayer:
     """The shape of one sample, as a model's first entry: the model is then built at once.
 

@@ -10,6 +10,7 @@ import numpy as np
 from minillm import formulas
 from minillm.autograd import Tensor
 from minillm.autograd.fused import softmax_cross_entropy
+
 from . import _data
 from ._names import only, pick, refuse_options
 
@@ -153,7 +154,7 @@ class _Function(Loss):
         self.name = getattr(function, "__name__", "loss")
 
     def call(self, y_true: np.ndarray, y_pred: Any) -> Tensor:
-        return np.mean(self.function(y_true, y_pred))  # type: ignore[return-value]
+        return np.mean(self.function(y_true, y_pred))
 
 
 def _clipped(p: Any) -> Any:

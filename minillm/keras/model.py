@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minillm.autograd import Tensor
+
 from . import _data
 from .layers import Embedding, InputLayer, Layer, Shape, write_weights
 from .training import Trainer
@@ -48,7 +49,7 @@ class Sequential(Trainer):
             return
         if not isinstance(layer, Layer):
             hint = f": write {layer.__name__}(...)" if isinstance(layer, type) else ""
-            raise TypeError(f"layers[{len(self.layers)}] is no layer of minillm.keras, but {layer!r:.60}{hint}")
+            raise TypeError(f"layers[{len(self.layers)}] is {layer!r:.60}, no layer of minillm.keras{hint}")
         if any(layer is other for other in self.layers):
             raise ValueError(f"{layer.name} stands in the model twice: make two layers")
         same = [x.name for x in self.layers]
@@ -58,7 +59,11 @@ class Sequential(Trainer):
         if len(self.layers) == 1 and self.input_shape is None:
             self.input_shape = layer.input_shape
         if self.input_shape is not None:
-            self.build(self.input_shape)
+            try:
+                self.build(self.input_shape)
+            except ValueError:
+                self.layers.pop()
+                raise
 
     @property
     def built(self) -> bool:
@@ -191,8 +196,7 @@ class Sequential(Trainer):
 
 
 def _bytes(n: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if n < 1024:
-            break
-        n /= 1024
-    return f"{n:.2f} {unit}"
+    units = ["B", "KB", "MB", "GB"]
+    while n >= 1024 and len(units) > 1:
+        n, units = n / 1024, units[1:]
+    return f"{n:.2f} {units[0]}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from minillm import optim
 from minillm.autograd import Tensor
+
 from ._names import only, pick, refuse_options
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "get"]
@@ -25,6 +26,15 @@ class _Adam(optim.Adam):
 
     def _epsilon(self, eps: float) -> float:
         return eps / (1 - self.groups[0].options["beta2"]**self.step_count)**0.5
+
+    def _update(self, theta: np.ndarray, *buffers: np.ndarray, alpha: float, beta1: float,  # type: ignore[override]
+                beta2: float, **rest: Any) -> None:
+        # Keras takes both corrections in the weights' own dtype. In float32 1 - 0.999 is 1.3e-5 too
+        # small, which shows in the losses after some steps; so it is done here too.
+        t = theta.dtype.type(self.step_count)
+        exact = (1 - beta2**self.step_count)**0.5 / (1 - beta1**self.step_count)
+        keras = float((1 - beta2**t)**0.5 / (1 - beta1**t))
+        super()._update(theta, *buffers, alpha=alpha * keras / exact, beta1=beta1, beta2=beta2, **rest)
 
 
 class Optimizer:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minillm import formulas
+
 from ._names import only, pick
 
 __all__ = ["L1", "L1L2", "L2", "get", "l1", "l1_l2", "l2"]

@@ -11,9 +11,12 @@ import numpy as np
 
 from minillm import nn
 from minillm.autograd import Tensor, no_grad
-from . import _data, losses, optimizers
+
+from . import _data, optimizers
 from ._names import pick
 from .callbacks import Callback, History, Logs
+from .losses import Loss
+from .losses import get as get_loss
 
 # Strings only: the one metric of the article's task. "accuracy" picks by the labels' shape, as Keras does.
 METRICS = {"accuracy": None, "acc": None, "categorical_accuracy": False, "sparse_categorical_accuracy": True}
@@ -41,7 +44,7 @@ class Trainer(nn.Module):
 
     def __init__(self) -> None:
         self.optimizer: optimizers.Optimizer | None = None
-        self.loss: losses.Loss | None = None
+        self.loss: Loss | None = None
         self.metrics: list[str] = []
         self.history: History | None = None
 
@@ -70,7 +73,7 @@ class Trainer(nn.Module):
             raise TypeError(f"metrics is a list: metrics=[{metrics!r}]")
         for metric in metrics or ():
             pick("metric", metric, METRICS)
-        self.optimizer, self.loss = optimizers.get(optimizer), losses.get(loss)
+        self.optimizer, self.loss = optimizers.get(optimizer), get_loss(loss)
         self.metrics = list(metrics or ())
 
     def fit(self, x: Any, y: Any = None, batch_size: int | None = None, epochs: int = 1,
@@ -208,7 +211,7 @@ class Trainer(nn.Module):
 
     # ---- a step --------------------------------------------------------------------------------
 
-    def _train_step(self, loss: losses.Loss, x: np.ndarray, y: np.ndarray, means: _Means, at: str) -> None:
+    def _train_step(self, loss: Loss, x: np.ndarray, y: np.ndarray, means: _Means, at: str) -> None:
         named = self.named_weights
         params = [w for _, w in named]
         for w in params:
@@ -225,13 +228,13 @@ class Trainer(nn.Module):
         self.optimizer.apply(params)
 
     @no_grad()
-    def _test(self, loss: losses.Loss, x: np.ndarray, y: np.ndarray, size: int) -> Logs:
+    def _test(self, loss: Loss, x: np.ndarray, y: np.ndarray, size: int) -> Logs:
         means = _Means()
         for i in range(0, len(x), size):
             self._losses(loss, x[i:i + size], y[i:i + size], means, training=False)
         return means.result()
 
-    def _losses(self, loss: losses.Loss, x: np.ndarray, y: np.ndarray, means: _Means,
+    def _losses(self, loss: Loss, x: np.ndarray, y: np.ndarray, means: _Means,
                 training: bool) -> Tensor:
         """The loss with all penalties, as in article 3.3; it and the metrics are noted in `means`."""
         p = self._run(x, training)
@@ -247,7 +250,7 @@ class Trainer(nn.Module):
 
     # ---- checks --------------------------------------------------------------------------------
 
-    def _compiled(self, method: str) -> losses.Loss:
+    def _compiled(self, method: str) -> Loss:
         if self.loss is None:
             raise ValueError(f"call {self.name}.compile(optimizer=..., loss=...) before {method}")
         return self.loss
@@ -316,7 +319,7 @@ def _pair(data: Any) -> tuple[Any, Any]:
     return data[0], data[1]
 
 
-def _batch_size(value: int | None) -> int:
+def _batch_size(value: Any) -> int:
     if value is None:
         return 32
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minillm import nn
+
 from ._names import only
 
 __all__ = ["set_random_seed", "to_categorical"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class LSTMLanguageModel(nn.Module):
         self.embedding = nn.Embedding(c.vocab_size, c.embedding_dim, rng=rng, dtype=dtype)
         widths = [c.embedding_dim, *[c.hidden_dim] * c.num_layers]
         self.lstms = [nn.LSTM(d, h, rng=rng, dtype=dtype)
-                      for d, h in zip(widths[:-1], widths[1:], strict=True)]
+                      for d, h in pairwise(widths)]
         self.dropout = nn.Dropout(c.dropout, rng=rng)
         self.output = nn.Linear(c.hidden_dim, c.vocab_size, rng=rng, dtype=dtype)
 

@@ -9,6 +9,7 @@ import numpy as np
 from minillm import formulas
 from minillm.autograd import Tensor
 from minillm.autograd.fused import embedding, linear, lstm
+
 from . import init
 from .module import Module, parameter
 

@@ -54,7 +54,8 @@ class Module:
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, Tensor]]:
         for name, value in vars(self).items():
-            if isinstance(value, Tensor) and value.requires_grad:
+            # A computed Tensor that forward keeps to look at (attention weights, say) is no parameter.
+            if isinstance(value, Tensor) and value.requires_grad and value.op is None:
                 yield prefix + name, value
         for name, part in self.children():
             yield from part._walk(f"{prefix}{name}.")

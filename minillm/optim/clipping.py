@@ -32,6 +32,8 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
     grads = [p.grad for p in params if p.grad is not None]
     # vdot is one pass without a temporary; the sum over arrays is in double precision.
     norm = math.sqrt(sum(float(np.vdot(g, g)) for g in grads))
+    if norm == math.inf:  # squares of float32 overflow from 1.8e19 on: the gradient may be finite
+        norm = math.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in grads))
     if max_norm < norm < math.inf:
         for g in grads:
             g *= max_norm / norm

@@ -34,18 +34,33 @@ class ParamGroup:
         self.buffers: dict[str, np.ndarray] = {}
         ends = np.cumsum([p.size for p in params])
         self._slices = [slice(end - p.size, end) for p, end in zip(params, ends, strict=True)]
+        self._views = [self.theta[s].reshape(p.shape) for p, s in zip(params, self._slices, strict=True)]
         self.bind()
 
     def bind(self) -> None:
-        """Make each parameter a view into `theta` (again, if somebody gave it another array)."""
-        for p, s in zip(self.params, self._slices, strict=True):
-            if p.data.base is not self.theta:
-                self.theta[s] = p.data.reshape(-1)
-                p.data = self.theta[s].reshape(p.shape)
+        """Make each parameter a view into `theta` (again, if somebody gave it another array).
+
+        Raises:
+            ValueError: the other array has another shape.
+        """
+        for p, view in zip(self.params, self._views, strict=True):
+            if p.data is not view:
+                if p.data.shape != view.shape:
+                    raise ValueError(f"{p.name or 'a parameter'} now has shape {p.data.shape}, but "
+                                     f"{view.shape} when the optimiser was made: make a new optimiser")
+                view[...] = p.data.copy()  # a copy, since it may be a view into theta as well
+                p.data = view
 
     def gather(self) -> None:
-        """Copy the parameters' gradients into `g`; a parameter without one has gradient 0."""
+        """Copy the parameters' gradients into `g`; a parameter without one has gradient 0.
+
+        Raises:
+            ValueError: a gradient has another shape than its parameter.
+        """
         for p, s in zip(self.params, self._slices, strict=True):
+            if p.grad is not None and p.grad.shape != p.shape:
+                raise ValueError(f"the gradient of {p.name or 'a parameter'} has shape {p.grad.shape}, "
+                                 f"but the parameter has {p.shape}")
             self.g[s] = 0 if p.grad is None else p.grad.reshape(-1)
 
     def chunks(self) -> Iterable[slice]:
@@ -85,8 +100,9 @@ class Optimizer:
         for group in self.groups:
             self._check(group.options)
             group.buffers = {name: np.zeros_like(group.theta) for name in self.buffer_names}
-        scratch = max(len(group.theta) for group in self.groups)
-        self._scratch = np.empty((2, min(scratch, CHUNK)), np.float64)
+        longest = max(len(group.theta) for group in self.groups)
+        widest = max(group.theta.itemsize for group in self.groups)
+        self._scratch = np.empty((2, min(longest, CHUNK) * widest), np.uint8)
 
     def _check(self, options: Mapping[str, Any]) -> None:
         for name in ("lr", "l1", "l2"):
@@ -164,6 +180,8 @@ def _groups(params: Iterable[Any], defaults: dict[str, Any]) -> list[tuple[dict[
         entries = [{"params": entries}]
     groups = []
     for entry in entries:
+        if not (isinstance(entry, Mapping) and "params" in entry):
+            raise ValueError(f'a parameter group is {{"params": [...], option: value}}, not {entry!r:.60}')
         unknown = entry.keys() - defaults.keys() - {"params"}
         if unknown:
             raise ValueError(f"unknown option {sorted(unknown)[0]!r} in a parameter group; "

@@ -34,15 +34,17 @@ class SGD(Optimizer):
 
     def __init__(self, params: Iterable[Any], lr: float = 0.01, *, momentum: float = 0.0,
                  nesterov: bool = False, **common: Any) -> None:
-        if nesterov and not momentum:
-            raise ValueError("nesterov=True needs momentum > 0")
-        self.buffer_names = ("velocity",) if momentum else ()
+        params = list(params)
+        moving = momentum or any(isinstance(e, Mapping) and e.get("momentum") for e in params)
+        self.buffer_names = ("velocity",) if moving else ()
         super().__init__(params, lr=lr, momentum=momentum, nesterov=nesterov, **common)
 
     def _check(self, options: Mapping[str, Any]) -> None:
         super()._check(options)
         if not 0 <= options["momentum"] < 1:
             raise ValueError(f"momentum = {options['momentum']} is outside [0, 1)")
+        if options["nesterov"] and not options["momentum"]:
+            raise ValueError("nesterov=True needs momentum > 0")
 
     def _update(self, theta: np.ndarray, g: np.ndarray, *velocity: np.ndarray, a: np.ndarray,  # type: ignore[override]
                 alpha: float, momentum: float, nesterov: bool, **_: Any) -> None:

@@ -165,8 +165,8 @@ class Trainer:
 
     # ---- the loop --------------------------------------------------------------------------------
 
-    @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
+        """All steps are done, or the patience is."""
         s = self.settings
         return self.step >= s.steps or bool(s.patience and self.bad_evaluations >= s.patience)
 
@@ -191,7 +191,7 @@ class Trainer:
         if self.step == 0:
             self.save()  # from now on there is always something to resume from
         with _stop_requests() as stop:
-            while not self.finished:
+            while not self.is_finished():
                 loss, norm = self.train_step()
                 self._loss_sum += loss
                 self._loss_count += 1
@@ -216,7 +216,7 @@ class Trainer:
                     self.save()
                 if after_step is not None:
                     after_step(self.step)
-                if not self.finished and (stop or time.perf_counter() - start >= max_seconds):
+                if not self.is_finished() and (stop or time.perf_counter() - start >= max_seconds):
                     self.seconds = before + time.perf_counter() - start
                     self.save()
                     return "interrupted" if stop else "out of time"

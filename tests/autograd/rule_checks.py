@@ -27,10 +27,6 @@ class Case:
     arrays: tuple[np.ndarray, ...]
     options: dict[str, Any]
 
-    def __repr__(self) -> str:
-        shown = [f"{a.dtype}{a.shape} strides {a.strides} {a.tolist()}" for a in self.arrays]
-        return f"Case({'; '.join(shown)}; {self.options})"
-
 
 @dataclass(frozen=True)
 class Row:
@@ -141,7 +137,7 @@ def check_forward_and_backward(row: Row, case: Case) -> None:
         assert d.flags.writeable
     if row.reference is None:
         return
-    ts = [torch.tensor(np.array(a, np.float64), requires_grad=True) for a in case.arrays]
+    ts = [torch.tensor(np.array(a, np.float64, order="C"), requires_grad=True) for a in case.arrays]
     theirs = parts_of(row.reference(*ts, **case.options))
     for y, t in zip(ours, theirs, strict=True):
         assert y.shape == tuple(t.shape)

@@ -110,9 +110,12 @@ CASES = {  # name -> (arguments, words that the one line must have)
     "time": (["train", "lm", "--max-seconds", "0"], ["max-seconds"]),
     "taken folder": (["train", "lm", "--out", "{run}"], ["already holds a run", "--resume"]),
     "resume of nothing": (["train", "lm", "--out", "{dir}/no", "--resume"], ["does not exist"]),
-    "resume of a foreign folder": (["train", "lm", "--out", "{dir}/foreign", "--resume"], ["holds no run"]),
-    "overwrite of a foreign folder": (["train", "lm", "--out", "{dir}/foreign", "--overwrite"], ["holds no run"]),
-    "resume with other options": (["train", "lm", "--out", "{run}", "--resume", "--lr", "1"], ["leave out --lr"]),
+    "resume of a foreign folder": (["train", "lm", "--out", "{dir}/foreign", "--resume"],
+                                   ["holds no run"]),
+    "overwrite of a foreign folder": (["train", "lm", "--out", "{dir}/foreign", "--overwrite"],
+                                      ["holds no run"]),
+    "resume with other options": (["train", "lm", "--out", "{run}", "--resume", "--lr", "1"],
+                                  ["leave out --lr"]),
     "generate from nothing": (["generate", "{dir}/no"], ["does not exist"]),
     "prompt never seen": (["generate", "{run}", "--prompt", "\u4f60"], ["never saw", "\u4f60"]),
     "empty prompt": (["generate", "{run}", "--prompt", ""], ["prompt is empty"]),
@@ -144,7 +147,7 @@ def test_damaged_checkpoints(spoil: str, text: Path, tmp_path: Path) -> None:
     assert minillm("train", "lm", "--data", text, "--out", out, *SMALL).returncode == 0
     for name in ("checkpoint", "best"):
         path = out / f"{name}.safetensors"
-        path.write_bytes(path.read_bytes()[:200] if spoil == "truncate" else b"GIF89a, not a checkpoint at all")
+        path.write_bytes(path.read_bytes()[:200] if spoil == "truncate" else b"GIF89a, no checkpoint at all")
     for command in (["train", "lm", "--out", out, "--resume"], ["generate", out]):
         done = minillm(*command)
         assert done.returncode == 1

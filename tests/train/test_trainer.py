@@ -69,7 +69,7 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, text: str, sto
     whole.run_folder.close()
 
     trainer = config.start(tmp_path / "parts")
-    stop = lambda step: os.kill(os.getpid(), signal.SIGINT) if step == stop_at else None  # noqa: E731
+    stop = lambda step: os.kill(os.getpid(), signal.SIGINT) if step == stop_at else None
     assert trainer.fit(Silent(), after_step=stop) == "interrupted"
     assert trainer.step == stop_at
     trainer.run_folder.close()
@@ -144,7 +144,7 @@ def test_changed_text_is_refused(tmp_path: Path, text: str) -> None:
     trainer.run_folder.close()
     # the same characters, so that only the text differs, not the vocabulary
     Path(text).write_text(Path(text).read_text()[::-1], encoding="utf-8")
-    with pytest.raises(UserError, match="text has changed|saved with"):
+    with pytest.raises(UserError, match=r"text has changed|saved with"):
         resume(tmp_path / "run")
 
 
@@ -159,7 +159,7 @@ def test_other_sizes_in_the_config_are_refused(tmp_path: Path, text: str) -> Non
         with pytest.raises(UserError, match="has shape"):
             load(tmp_path / "run")
     path.write_text(json.dumps({**config, "hidden_dim": "wide"}))
-    with pytest.raises(UserError, match="config.json"):
+    with pytest.raises(UserError, match=r"config\.json"):
         resume(tmp_path / "run")
 
 

@@ -35,7 +35,8 @@ def embedding(ids: Any, weight: Any) -> Tensor:
         raise TypeError(f"ids must be integers, not {ids.dtype}")
     if ids.size and (ids.min() < 0 or ids.max() >= vocab):
         where = np.unravel_index(int(np.argmax((ids < 0) | (ids >= vocab))), ids.shape)
-        raise ValueError(f"ids[{', '.join(map(str, where))}] = {ids[where]} is outside [0, {vocab})")
+        place = f"[{', '.join(map(str, where))}]" if where else ""
+        raise ValueError(f"ids{place} = {ids[where]} is outside [0, {vocab})")
     return weight[ids] if isinstance(weight, Tensor) else Tensor(weight)[ids]
 
 

@@ -6,18 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from minillm.autograd.tensor import Tensor, unwrap
 from minillm.formulas import softmax_cross_entropy as composite
 from minillm.formulas.cross_entropy import check_labels
-from minillm.autograd.tensor import Tensor, unwrap
+
 from .op import FusedOp
 
 
 def forward(logits: np.ndarray, labels: np.ndarray, *, save: bool, ignore_index: int = -100,
             label_smoothing: float = 0.0) -> tuple[Any, Any]:
-    vocab = logits.shape[-1]
-    x = logits.reshape(-1, vocab)  # (N, V)
-    y = labels.reshape(-1)  # (N,)
     every = check_labels(logits, labels, ignore_index, label_smoothing)
+    vocab = logits.shape[-1]
+    x = logits.reshape(labels.size, vocab)  # (N, V)
+    y = labels.reshape(-1).astype(np.intp, copy=False)  # (N,)
     if not every:
         kept = y != ignore_index
         x, y = x[kept], y[kept]
@@ -25,7 +26,8 @@ def forward(logits: np.ndarray, labels: np.ndarray, *, save: bool, ignore_index:
     if n == 0:
         return np.zeros((), logits.dtype), None
     at = np.arange(0, n * vocab, vocab) + y  # the labels' places in p, flat: one axis is indexed faster
-    p = x - np.maximum.reduce(x, axis=1, keepdims=True)  # (N, V); from here in place
+    # (N, V), flat in memory whatever the layout of x; from here in place
+    p = np.subtract(x, np.maximum.reduce(x, axis=1, keepdims=True), order="C")
     z_label = p.reshape(-1)[at]
     if label_smoothing:
         finite = np.isfinite(p)
@@ -83,9 +85,12 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, ignore_index: int = -100,
 
     Raises:
         ValueError: shapes do not agree, a label is out of range, or e is.
-        TypeError: labels are not integers.
+        TypeError: labels are not integers, or logits not floats.
 
     Source: article section 4.1; label smoothing: Szegedy et al. 2016, section 7.
     """
     labels = np.asarray(unwrap(labels))
+    logits = logits if isinstance(logits, Tensor) else np.asarray(logits)
+    if logits.dtype.kind != "f":
+        raise TypeError(f"logits must be floats, not {logits.dtype}")
     return _fused(logits, labels, ignore_index=ignore_index, label_smoothing=label_smoothing)

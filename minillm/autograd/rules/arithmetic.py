@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .registry import RULES, composed
+from .registry import RULES, array, composed
+
+
+_LN2, _LN10 = float(np.log(2)), float(np.log(10))
 
 
 def _larger(g: Any, a: Any, b: Any) -> Any:
@@ -23,7 +26,10 @@ def _finite(y: Any) -> Any:
 
 
 def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
-    return g * b * np.power(a, np.where(b == 0, 1, b - 1))  # a**0 is flat, at a = 0 too
+    if isinstance(b, int | float):  # a Python number leaves float32 alone, np.where's array would not
+        return g * b * a ** (b - 1) if b else g * 0
+    b = array(b)
+    return g * b * a ** np.where(b == 0, 1, b - 1)  # a**0 is flat, at a = 0 too
 
 
 def _power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -60,16 +66,13 @@ RULES.update({
     np.sign:       (lambda g, y, x: g * 0,),
     np.maximum:    (lambda g, y, a, b: _larger(g, a, b), lambda g, y, a, b: _larger(g, b, a)),
     np.minimum:    (lambda g, y, a, b: _larger(g, b, a), lambda g, y, a, b: _larger(g, a, b)),
-    np.where:      (None,
+    np.where:      (lambda g, y, c, a, b: None,
                     lambda g, y, c, a, b: np.where(c, g, 0),
                     lambda g, y, c, a, b: np.where(c, 0, g)),
     np.clip:       (lambda g, y, x, lo, hi: np.where(_inside(x, lo, hi), g, 0),
                     lambda g, y, x, lo, hi: np.where((x < lo) & _below(lo, hi), g, 0),
                     lambda g, y, x, lo, hi: np.where((x > hi) | ~_below(lo, hi), g, 0)),
 })
-
-_LN2, _LN10 = float(np.log(2)), float(np.log(10))
-
 
 def _below(lo: Any, hi: Any) -> Any:
     """Where the lower bound is in force; NumPy gives hi wherever lo > hi."""

@@ -32,33 +32,34 @@ def scatter_add(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
 
 def _add_rows(out: np.ndarray, rows: np.ndarray, g: np.ndarray) -> None:
     """out[rows] += g, rows in any order and repeated: sort, then sum each run (an embedding's case)."""
-    flat = rows.reshape(-1) % len(out)
+    flat = rows.reshape(-1).astype(np.intp)  # in uint8, say, the number of rows may not exist
     if flat.size:
+        flat %= len(out)
         order = np.argsort(flat, kind="stable")
         ordered = flat[order]
         starts = np.flatnonzero(np.diff(ordered, prepend=-1))
         out[ordered[starts]] = np.add.reduceat(g.reshape(flat.size, -1)[order], starts, axis=0)
 
 
-def _along(index: Any, axis: int, ndim: int) -> tuple[Any, ...]:
+def _along(index: np.ndarray, axis: int, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """`take_along_axis` as plain advanced indexing: every other axis runs along itself."""
-    axis = axis % ndim
-    grid = [np.arange(n).reshape((-1,) + (1,) * (ndim - i - 1)) for i, n in enumerate(np.shape(index))]
-    return tuple(index if i == axis else grid[i] for i in range(ndim))
+    ndim = len(shape)
+    grid = [np.arange(n).reshape((-1,) + (1,) * (ndim - i - 1)) for i, n in enumerate(shape)]
+    return tuple(index if i == axis % ndim else grid[i] for i in range(ndim))
 
 
 def _take_along_axis(g: Any, y: Any, x: Any, indices: Any, axis: int | None = -1) -> Any:
+    indices = np.asarray(indices)
     if axis is None:
         return np.reshape(scatter_add(g, indices, (x.size,)), x.shape)
-    return scatter_add(g, _along(indices, axis, x.ndim), x.shape)
+    return scatter_add(g, _along(indices, axis, x.shape), x.shape)
 
 
 def _sort(g: Any, y: Any, x: Any, axis: int | None = -1) -> Any:
     """Send each gradient back to where its element came from."""
     if axis is None:
-        g, shape = g, x.shape
         order = np.argsort(np.argsort(np.ravel(x), kind="stable"), kind="stable")
-        return np.reshape(g[order], shape)
+        return np.reshape(g[order], x.shape)
     order = np.argsort(np.argsort(x, axis=axis, kind="stable"), axis=axis, kind="stable")
     return np.take_along_axis(g, order, axis=axis)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from .registry import RULES, EachArgument, composed
+from .registry import RULES, EachArgument, array, composed
 
 
 def _matmul_left(g: Any, y: Any, a: Any, b: Any) -> Any:
     """Y = A B: dL/dA = G B^T."""
+    b = array(b)
     if b.ndim == 1:
         return np.expand_dims(g, -1) * b  # (..., n)
     if a.ndim == 1:
@@ -20,12 +22,14 @@ def _matmul_left(g: Any, y: Any, a: Any, b: Any) -> Any:
 
 def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
     """Y = A B: dL/dB = A^T G."""
+    a = array(a)
     if a.ndim == 1:
         return g * a if b.ndim == 1 else np.expand_dims(a, -1) * np.expand_dims(g, -2)
     if b.ndim == 1:
         return np.squeeze(a.mT @ np.expand_dims(g, -1), -1)
     if b.ndim == 2 and a.ndim > 2:  # one large product in place of a batch of small ones and a sum
-        return np.reshape(a, (-1, a.shape[-1])).T @ np.reshape(g, (-1, g.shape[-1]))
+        rows = math.prod(g.shape[:-1])  # not -1, which an empty array leaves open
+        return np.reshape(a, (rows, a.shape[-1])).T @ np.reshape(g, (rows, g.shape[-1]))
     return a.mT @ g
 
 
@@ -52,6 +56,9 @@ def _einsum(i: int, g: Any, y: Any, subscripts: str, *operands: Any) -> Any:
     x, own = operands[k], names[k]
     terms = [result, *names[:k], *names[k + 1:]]
     arrays = [g, *operands[:k], *operands[k + 1:]]
+    longest = {c: 1 for term in terms for c in term}
+    for term, a in zip(terms, arrays, strict=True):
+        longest.update({c: n for c, n in zip(term, a.shape, strict=True) if n != 1})
     spare = iter(c for c in "abcdefghijklmnopqrstuvwxyz" if c not in "".join(names) + result)
     target = ""
     for axis, letter in enumerate(own):
@@ -60,7 +67,7 @@ def _einsum(i: int, g: Any, y: Any, subscripts: str, *operands: Any) -> Any:
             terms.append(letter + twin)
             arrays.append(np.eye(x.shape[axis], dtype=x.dtype))
             letter = twin
-        elif letter not in "".join(terms):  # summed away in this operand alone: spread g over it
+        elif longest.get(letter, 1) == 1:  # summed away in this operand alone: spread g over it
             terms.append(letter)
             arrays.append(np.ones(x.shape[axis], dtype=x.dtype))
         target += letter
@@ -76,6 +83,7 @@ def _axes(axes: Any, a: Any, b: Any) -> tuple[list[int], list[int]]:
 
 
 def _tensordot_left(g: Any, y: Any, a: Any, b: Any, axes: Any = 2) -> Any:
+    a, b = array(a), array(b)
     of_a, of_b = _axes(axes, a, b)
     free_a = [i for i in range(a.ndim) if i not in of_a]
     free_b = [i for i in range(b.ndim) if i not in of_b]
@@ -86,6 +94,7 @@ def _tensordot_left(g: Any, y: Any, a: Any, b: Any, axes: Any = 2) -> Any:
 
 
 def _tensordot_right(g: Any, y: Any, a: Any, b: Any, axes: Any = 2) -> Any:
+    a, b = array(a), array(b)
     of_a, of_b = _axes(axes, a, b)
     free_a = [i for i in range(a.ndim) if i not in of_a]
     free_b = [i for i in range(b.ndim) if i not in of_b]
@@ -103,11 +112,10 @@ RULES.update({
 
 @composed(np.einsum)
 def einsum(subscripts: Any, *operands: Any, optimize: Any = False) -> Any:
-    from minillm.autograd.tensor import Tensor, apply
+    from minillm.autograd.tensor import apply
     if not isinstance(subscripts, str):
         raise TypeError("einsum on Tensors takes its subscripts as a string: np.einsum('ij,jk', a, b)")
-    arrays = tuple(x if isinstance(x, Tensor) else np.asarray(x) for x in operands)
-    return apply(np.einsum, (subscripts, *arrays))
+    return apply(np.einsum, (subscripts, *map(array, operands)))
 
 
 @composed(np.dot)

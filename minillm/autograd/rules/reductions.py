@@ -25,7 +25,8 @@ def _count(x: Any, axis: Any) -> int:
 
 
 def _var(g: Any, y: Any, x: Any, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
-    scale = 2 / (_count(x, axis) - ddof)
+    free = _count(x, axis) - ddof
+    scale = 2 / free if free > 0 else np.nan
     return spread(g, x, axis, keepdims) * (x - np.mean(x, axis=axis, keepdims=True)) * scale
 
 

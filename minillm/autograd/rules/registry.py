@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
+
 Rule = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,6 +50,11 @@ def primitive(function: F) -> F:
 
     call.op = function  # type: ignore[attr-defined]
     return call  # type: ignore[return-value]
+
+
+def array(x: Any) -> Any:
+    """x where it is an array or a Tensor already; the array of a list or a number."""
+    return x if hasattr(x, "ndim") else np.asarray(x)
 
 
 def composed(*numpy_functions: Any) -> Callable[[F], F]:

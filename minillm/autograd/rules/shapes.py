@@ -35,11 +35,8 @@ def _transpose(g: Any, y: Any, x: Any, axes: Any = None) -> Any:
         g, tuple(int(i) for i in np.argsort([a % x.ndim for a in axes])))
 
 
-def _pad(g: Any, y: Any, x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
-    if mode != "constant":
-        raise TypeError(f"np.pad on Tensors knows mode='constant', not {mode!r}")
-    widths = np.broadcast_to(pad_width, (x.ndim, 2))
-    return g[tuple(slice(int(b), int(b) + n) for (b, _), n in zip(widths, x.shape, strict=True))]
+def _pad(g: Any, y: Any, x: Any, widths: Any, constant_values: Any = 0) -> Any:
+    return g[tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))]
 
 
 RULES.update({
@@ -92,6 +89,20 @@ def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
         starts = np.asarray([c[0] if len(c) else 0 for c in cuts])
     before = (slice(None),) * axis
     return [x[(*before, slice(int(s), int(s) + len(c)))] for s, c in zip(starts, cuts, strict=False)]
+
+
+@composed(np.pad)
+def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Any:
+    from ..tensor import apply
+    if mode != "constant":
+        raise TypeError(f"np.pad on Tensors knows mode='constant', not {mode!r}")
+    if isinstance(pad_width, dict):  # axis -> widths; the other axes are left alone
+        pairs = np.zeros((x.ndim, 2), int)
+        for axis, width in pad_width.items():
+            pairs[axis] = width
+        pad_width = pairs
+    widths = tuple((int(a), int(b)) for a, b in np.broadcast_to(pad_width, (x.ndim, 2)))
+    return apply(np.pad, (x, widths), {"constant_values": constant_values})
 
 
 @composed(np.ravel)
