@@ -237,7 +237,7 @@ def measure(rounds: int, calls: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="The MLP part of engine.py; prints JSON.")
-    parser.add_argument("--rounds", type=int, default=400)
-    parser.add_argument("--calls", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--calls", type=int, default=100)
     options = parser.parse_args()
     print(json.dumps(measure(options.rounds, options.calls)))

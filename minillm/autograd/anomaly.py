@@ -311,7 +311,6 @@ def _at(t: Tensor) -> str:
 
 _ENGINE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _PACKAGE = os.path.dirname(os.path.dirname(_ENGINE)) + os.sep
-_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 
 
 def source_line() -> tuple[str, bool]:
@@ -329,7 +328,7 @@ def source_line() -> tuple[str, bool]:
                 in_backward = True
             elif not through and not file.startswith(_ENGINE):
                 through = f"{_short(file)}:{frame.f_lineno}"
-        elif not file.startswith(_NUMPY):
+        else:
             break
         frame = frame.f_back
     line = f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"

@@ -339,17 +339,19 @@ def apply_fused(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         value, saved = op.forward(*arrays, save=save, **kwargs)
     except ValueError as error:
         raise _shape_error(op, arrays, error) from None
-    several = type(value) is tuple
-    made = _made_by(op, args, kwargs, value[0] if several else value, save, saved)
-    results: tuple[Tensor, ...] = (made,)
-    if several:
-        places = [{"index": i, "count": len(value)} for i in range(len(value))]
-        results = tuple(_made_by(output, (made,), k, v, save)
-                        for k, v in zip(places, value, strict=True))
+    made: Any
+    if type(value) is not tuple:
+        made = _made_by(op, args, kwargs, value, save, saved)
+        if state.observer is not None:
+            state.observer.after(made, op, args, kwargs)
+        return made
+    join = _made_by(op, args, kwargs, value[0], save, saved)
+    made = tuple(_made_by(output, (join,), {"index": i, "count": len(value)}, v, save)
+                 for i, v in enumerate(value))
     if state.observer is not None:
-        for r in results:
-            state.observer.after(r, op, args, kwargs)
-    return results if several else made
+        for one in made:
+            state.observer.after(one, op, args, kwargs)
+    return made
 
 
 def _shape_error(op: Op, arrays: list[Any], error: ValueError) -> ValueError:
@@ -368,9 +370,12 @@ def _made_by(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any, 
     out = Tensor.__new__(Tensor)
     out.data = value if type(value) is np.ndarray else np.asarray(value)
     out.grad = out.name = out.where = None
-    out.requires_grad = record
     out.saved = saved
-    out.op, out.args, out.kwargs = (op, args, kwargs) if record else (None, (), _NO_OPTIONS)
+    out.requires_grad = record
+    if record:
+        out.op, out.args, out.kwargs = op, args, kwargs
+    else:
+        out.op, out.args, out.kwargs = None, (), _NO_OPTIONS
     return out
 
 

@@ -24,21 +24,21 @@ def topological_order(root: Tensor) -> list[Tensor]:
     opened once and closed once, so the work is linear in nodes and edges.
     """
     order: list[Tensor] = []
-    closed: dict[int, bool] = {}  # id -> False while its inputs are being visited, then True
-    stack = [root] if root.op is not None else []
+    opened: set[int] = set()
+    stack: list[Any] = [root] if root.op is not None else []
     while stack:
         t = stack[-1]
-        key = id(t)
-        if key not in closed:
-            closed[key] = False
-            for a in t.args:
-                if type(a) is Tensor and a.op is not None and id(a) not in closed:
-                    stack.append(a)
-        else:
+        if t is None:  # all that was put on top of the node below has been dealt with: close it
             stack.pop()
-            if not closed[key]:
-                closed[key] = True
-                order.append(t)
+            order.append(stack.pop())
+        elif id(t) in opened:  # it was also found on another way
+            stack.pop()
+        else:
+            opened.add(id(t))
+            stack.append(None)
+            for a in t.args:
+                if type(a) is Tensor and a.op is not None and id(a) not in opened:
+                    stack.append(a)
     return order
 
 
@@ -60,19 +60,19 @@ def unbroadcast(g: Any, like: Any) -> Any:
     return g if g.dtype == like.dtype else cast(g, like.dtype)
 
 
-def _products(t: Tensor, g: Any, needs: tuple[bool, ...]) -> Sequence[Any]:
+def _products(t: Tensor, g: Any, arrays: list[Any], needs: list[bool]) -> Sequence[Any]:
     """g . dy/dx for each argument of the node `t` that needs it, on arrays."""
     op: Any = t.op
-    arrays = [a.data if type(a) is Tensor else a for a in t.args]
     rules = RULES.get(op)
     if rules is None:
         return op.backward(g, t.saved, *arrays, needs=needs, **t.kwargs)
+    y, kwargs = t.data, t.kwargs
     if type(rules) is AllArguments:
-        return rules.rule(g, t.data, *arrays, **t.kwargs)
-    return [rules[i](g, t.data, *arrays, **t.kwargs) if n else None for i, n in enumerate(needs)]
+        return rules.rule(g, y, *arrays, **kwargs)
+    return [rules[i](g, y, *arrays, **kwargs) if n else None for i, n in enumerate(needs)]
 
 
-def _recorded_products(t: Tensor, g: Any, needs: tuple[bool, ...]) -> Sequence[Any]:
+def _recorded_products(t: Tensor, g: Any, needs: list[bool]) -> Sequence[Any]:
     """The same for any op on Tensors, so that the gradient is on the tape too (`create_graph=True`)."""
     op: Any = t.op
     rules = RULES.get(op)
@@ -106,7 +106,6 @@ def backward_pass(root: Tensor, g: Any, *, wanted: Iterable[Tensor] | None = Non
     if on_the_way is not None and id(root) not in on_the_way:
         return {}
     observer = state.observer
-    products_of = _recorded_products if create_graph else _products
     grads: dict[int, Any] = {id(root): g}
     mine: set[int] = set()  # ids whose gradient is a sum made here: it may be added to in place
     leaves: list[Tensor] = []
@@ -117,22 +116,28 @@ def backward_pass(root: Tensor, g: Any, *, wanted: Iterable[Tensor] | None = Non
             continue
         g = grads.pop(key)
         if targets is not None and key in targets:
-            found[key] = t, g
+            found[key] = t, g if create_graph else g.copy()  # the op may have kept g for itself
         if t.op is output:  # one of several outputs: wait at the join for the others
             slots = grads.setdefault(id(t.args[0]), [None] * t.kwargs["count"])
             slots[t.kwargs["index"]] = g
             continue
         if observer is not None:
             observer.before_backward(t, g)
-        # Which arguments the gradient shall reach. A list first: a generator takes twice as long.
-        needs = tuple([type(a) is Tensor and a.requires_grad for a in t.args])
-        if on_the_way is not None:
-            needs = tuple([n and id(a) in on_the_way for n, a in zip(needs, t.args)])
-        for i, d in enumerate(products_of(t, g, needs)):
+        arrays, needs = [], []
+        for a in t.args:  # one loop for both: in a small op this is most of the work
+            if type(a) is Tensor:
+                arrays.append(a.data)
+                needs.append(a.requires_grad and (on_the_way is None or id(a) in on_the_way))
+            else:
+                arrays.append(a)
+                needs.append(False)
+        products = _recorded_products(t, g, needs) if create_graph else _products(t, g, arrays, needs)
+        for i, d in enumerate(products):
             if d is None or not needs[i]:
                 continue
             a = t.args[i]
-            if d.shape != a.data.shape or d.dtype is not a.data.dtype:
+            x = a.data
+            if d.shape != x.shape or d.dtype is not x.dtype:
                 d = unbroadcast(d, a)
             if observer is not None:
                 observer.after_backward(t, i, d)
@@ -215,5 +220,7 @@ def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], gradient: Any = None
     else:
         found = backward_pass(output, unwrap(seed), wanted=wanted)
     grads = [found[id(x)][1] if id(x) in found else np.zeros_like(x.data) for x in wanted]
-    tensors = [d if isinstance(d, Tensor) else Tensor(d) for d in grads]
+    # On the way, one array may be the gradient of several, or what a fused op has saved: hand out copies.
+    tensors = [d if isinstance(d, Tensor) else Tensor(d if x.op is None else d.copy())
+               for d, x in zip(grads, wanted)]
     return tensors[0] if isinstance(inputs, Tensor) else tensors

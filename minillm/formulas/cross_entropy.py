@@ -133,9 +133,11 @@ def check_labels(logits: Any, labels: np.ndarray, ignore_index: int, label_smoot
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing = {label_smoothing} is outside [0, 1)")
     vocab = logits.shape[-1]
-    # As unsigned numbers (in the same byte order) -1 is huge: one comparison sees both ends.
-    unsigned = labels.view(labels.dtype.str.replace("i", "u"))
-    if not labels.size or (np.maximum.reduce(unsigned, axis=None) < vocab and not 0 <= ignore_index < vocab):
+    if not labels.size:
+        return True
+    # `item` of `argmin` is `min` without its preparations, which take longer than a small batch.
+    least, largest = labels.item(labels.argmin()), labels.item(labels.argmax())
+    if 0 <= least and largest < vocab and not 0 <= ignore_index < vocab:
         return True
     wrong = ((labels < 0) | (labels >= vocab)) & (labels != ignore_index)
     if wrong.any():

@@ -36,10 +36,11 @@ class Linear(Module):
         self.bias = parameter(np.zeros(out_features, dtype)) if bias else None
 
     def forward(self, x: Any) -> Tensor:
-        d = self.weight.shape[0]
-        if x.shape[-1] != d:
-            raise ValueError(f"Linear expects {d} features in the last axis, but x has shape {x.shape}")
-        return x @ self.weight if self.bias is None else linear(x, self.weight, self.bias)
+        W, b = self.weight, self.bias
+        if x.shape[-1] != W.data.shape[0]:
+            raise ValueError(f"Linear expects {W.shape[0]} features in the last axis, "
+                             f"but x has shape {x.shape}")
+        return x @ W if b is None else linear(x, W, b)
 
     def _options(self) -> str:
         d, e = self.weight.shape

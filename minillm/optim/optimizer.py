@@ -48,7 +48,7 @@ class ParamGroup:
                 if p.data.shape != view.shape:
                     raise ValueError(f"{p.name or 'a parameter'} now has shape {p.data.shape}, but "
                                      f"{view.shape} when the optimiser was made: make a new optimiser")
-                view[...] = p.data.copy()  # a copy, since it may be a view into theta as well
+                view[...] = p.data
                 p.data = view
 
     def gather(self) -> None:

@@ -1,4 +1,4 @@
-"""Lets the tests of this folder import its helpers `rule_checks` and `rule_rows`."""
+"""Lets the tests of this folder import its helpers, `rule_*.py` and `rows_*.py`."""
 
 import sys
 from pathlib import Path

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from minillm import Tensor, check_gradients
 
@@ -97,6 +98,42 @@ def _values(rng: np.random.Generator, sizes: Sequence[tuple[int, ...]], domain: 
     domains = domain if isinstance(domain, list) else [domain] * len(sizes)
     return [np.asarray(rng.uniform(0.5, 2, s)) * rng.choice([-1, 1], s) if d == SIGNED else rng.uniform(*d, s)
             for d, s in zip(domains, sizes, strict=True)]
+
+
+# ---- shapes -------------------------------------------------------------------------------------
+
+SHAPE = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3)
+WITH_AXIS = hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4)
+ONE = SHAPE.map(lambda s: ([s], {}))
+
+
+def broadcast(n: int) -> st.SearchStrategy[Any]:
+    shapes = hnp.mutually_broadcastable_shapes(num_shapes=n, max_dims=3, min_side=0, max_side=3)
+    return shapes.map(lambda s: (list(s.input_shapes), {}))
+
+
+@st.composite
+def shaped(draw: Any, options: Any, shapes: Any = SHAPE) -> Any:
+    """A shape, and options that `options(draw, shape)` draws for it."""
+    shape = draw(shapes)
+    return [shape], options(draw, shape)
+
+
+def axis_in(draw: Any, ndim: int) -> int:
+    return draw(st.integers(-ndim, ndim - 1))
+
+
+def axes_of(ndim: int, axis: Any) -> tuple[int, ...]:
+    axes = range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return tuple(i % ndim for i in axes)
+
+
+def one_axis(none: bool = False) -> st.SearchStrategy[Any]:
+    def choose(shape: tuple[int, ...]) -> Any:
+        axis = st.integers(-len(shape), len(shape) - 1)
+        return (axis | st.none() if none else axis).map(lambda a: ([shape], {"axis": a}))
+
+    return WITH_AXIS.flatmap(choose)
 
 
 # ---- checking ----------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ PASSES = {
     "mask by where": lambda x: np.exp(np.where(np.isinf(x), -INF, x)),
     "mask by add": lambda x: np.exp(np.where(np.isinf(x), 0, x)
                                     + np.where(np.isinf(x.data), -INF, 0)),
-    "padded with -inf": lambda x: np.exp(np.pad(x, 1, constant_values=-INF)),
+    "padded with -inf": lambda x: np.exp(np.pad(x.clip(0, 1), 1, constant_values=-INF)),
     "clipped at inf": lambda x: np.exp(np.clip(x, -INF, 0)),
     "fused cross-entropy": lambda x: softmax_cross_entropy(x, np.array([2, 1])),
     "moved about": lambda x: np.exp(np.concatenate([x.T, np.flip(x.T, 0)]).reshape(4, 3)[1:]),
@@ -84,6 +84,18 @@ def test_masks_of_inf_pass(f, create_graph):
         y = f(x)
         d = grad(y.sum(), x, create_graph=create_graph)
     assert np.isfinite(d.data).all()
+
+
+def test_padding_a_constant_with_inf_passes():
+    with detect_anomaly():
+        assert np.pad(Tensor([1.0]), 1, constant_values=-INF).data[0] == -INF
+
+
+def test_a_gradient_may_be_inf_where_an_input_is():
+    with detect_anomaly():
+        x = leaf([1.0, 2.0])
+        (x * np.array([1.0, -INF])).backward(np.ones(2))
+    np.testing.assert_array_equal(x.grad, [1, -INF])
 
 
 def test_names_the_line_outside_minillm():
@@ -423,6 +435,31 @@ def test_decorator_of_a_recursive_function():
     assert countdown(3) == 0
     assert countdown.__doc__ == "Doc."
     assert state.observer is None
+
+
+def test_decorated_function_in_two_threads_at_once():
+    inside, leave = threading.Event(), threading.Event()
+
+    @detect_anomaly()
+    def run(inner):
+        inner()
+
+    def stay():
+        inside.set()
+        leave.wait(10)
+
+    thread = threading.Thread(target=run, args=(stay,))
+
+    def start():
+        thread.start()
+        inside.wait(10)
+
+    with detect_anomaly():
+        outer = state.observer
+        run(start)  # entered first, left first
+        assert state.observer is outer
+        leave.set()
+        thread.join()
 
 
 def test_other_threads_are_not_watched():

@@ -82,6 +82,7 @@ def test_several_outputs_hang_on_their_op():
     assert [b[0] for b in boxes["fused"]] == ["both"]
     assert sorted(b[:2] for b in boxes["output"]) == [["output 0", "float64 (3,)"], ["output 1", "float64"]]
     assert lines == 7
+    assert boxes["fused"] == [["both"]]  # its outputs tell their shapes
     one, lines = read(draw_graph(a))
     assert [b[0] for b in one["output"]] == ["output 0"]
     assert lines == 2
@@ -290,6 +291,29 @@ def test_a_tree_has_no_crossings_and_a_twisted_pair_is_untwisted():
     assert layout.crossings == 0
     x = [layout.boxes[v][0] for v in (7, 6, 8)]
     assert x == sorted(x)
+
+
+def test_sweeps_undo_crossings():
+    # From left to right as a depth-first search meets the boxes, there are 4 and 3 crossings.
+    box = (40.0, 20.0)
+    assert layered([box] * 9, [[], [0], [0], [1, 2], [3], [1], [3, 2], [4, 1], [1, 5, 6, 7]]).crossings == 2
+    assert layered([box] * 6, [[], [0], [1], [1], [1], [1, 0, 2, 3, 4]]).crossings == 1
+
+
+def test_lines_from_one_box_share_a_straight_trunk():
+    chain = [[]] + [[i] for i in range(7)] + [[7, 0], [8, 0]]
+    widths = [40, 90, 30, 150, 60, 20, 110, 40, 70, 70]
+    layout = layered([(float(w), 20.0) for w in widths], chain)
+    short, long = layout.lines[8][1], layout.lines[9][1]
+    assert short[:-1] == long[:len(short) - 1]
+    assert len({x for x, _, _ in long[1:-1]}) == 1
+
+
+def test_close_boxes_stand_below_their_input():
+    sizes, inputs = [(40.0, 20.0)] * 6, [[], [0], [1], [2], [0], [3, 4]]
+    far, near = layered(sizes, inputs), layered(sizes, inputs, close=[4])
+    assert far.boxes[4][1] == far.boxes[3][1]
+    assert near.boxes[4][1] == near.boxes[1][1]
 
 
 def test_two_lines_that_must_cross_are_counted():

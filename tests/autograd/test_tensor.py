@@ -8,12 +8,12 @@ import pytest
 
 from minillm import Tensor, no_grad
 
-
 # ---- making ------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("data", "dtype"), [
     (1.0, "float64"), (3, "int64"), ([1, 2], "int64"), ([True], "bool"), (np.float32(1), "float32"),
-    (np.zeros(2, np.float16), "float16"), (np.zeros(2, "uint8"), "uint8"), (Tensor(np.zeros(2, np.float32)), "float32")])
+    (np.zeros(2, np.float16), "float16"), (np.zeros(2, "uint8"), "uint8"),
+    (Tensor(np.zeros(2, np.float32)), "float32")])
 def test_keeps_the_dtype(data, dtype):
     assert Tensor(data).dtype == dtype
 
@@ -29,9 +29,11 @@ def test_shares_the_array():
 
 
 @pytest.mark.parametrize(("data", "message"), [
-    (1j, "Tensor needs real numbers, not dtype complex128"), ("text", "Tensor needs real numbers, not dtype <U4"),
+    (1j, "Tensor needs real numbers, not dtype complex128"),
+    ("text", "Tensor needs real numbers, not dtype <U4"),
     (None, "Tensor needs real numbers, not dtype object"),
-    ([Tensor(1.0, requires_grad=True)], r"into an array would lose the gradient: write x.data .* or x.detach\(\)")])
+    ([Tensor(1.0, requires_grad=True)],
+     r"into an array would lose the gradient: write x.data .* or x.detach\(\)")])
 def test_refuses_what_is_not_a_real_number(data, message):
     with pytest.raises(TypeError, match=message):
         Tensor(data)
@@ -48,8 +50,10 @@ def test_integers_have_no_gradient(data):
 def test_array_and_tensor_in_either_order():
     a, b = np.arange(1.0, 7.0).reshape(2, 3), np.arange(3.0) + 1
     for f in (np.add, np.subtract, np.multiply, np.divide, np.power, np.maximum, lambda p, q: p + q,
-              lambda p, q: p - q, lambda p, q: p * q, lambda p, q: p / q, lambda p, q: p**q, lambda p, q: p @ q):
-        for p, q in ((a, Tensor(b, requires_grad=True)), (Tensor(a, requires_grad=True), b), (Tensor(a), Tensor(b)),
+              lambda p, q: p - q, lambda p, q: p * q, lambda p, q: p / q, lambda p, q: p**q, lambda p,
+              q: p @ q):
+        for p, q in ((a, Tensor(b, requires_grad=True)), (Tensor(a, requires_grad=True), b),
+                     (Tensor(a), Tensor(b)),
                      (b[0], Tensor(b, requires_grad=True)), (2.0, Tensor(b)), (Tensor(b), 2)):
             plain = [x.data if isinstance(x, Tensor) else x for x in (p, q)]
             try:
@@ -89,7 +93,8 @@ def test_becoming_an_array():
     assert np.shares_memory(np.asarray(x), x.data)
     assert not np.shares_memory(np.array(x), x.data)
     x.requires_grad = True
-    for f in (np.asarray, np.array, lambda x: np.asarray([x, x]), lambda x: np.sum([x, x]), lambda x: (x * 1).__array__()):
+    for f in (np.asarray, np.array, lambda x: np.asarray([x, x]), lambda x: np.sum([x, x]),
+              lambda x: (x * 1).__array__()):
         with pytest.raises(TypeError, match=r"would lose the gradient: write x.data .* or x.detach\(\)"):
             f(x)
 
@@ -112,7 +117,8 @@ def test_comparisons_give_boolean_arrays():
     x, y = Tensor([1.0, 2.0, 3.0], requires_grad=True), Tensor([3.0, 2.0, 1.0])
     for result, expected in [(x < y, [1, 0, 0]), (x <= y, [1, 1, 0]), (x > y, [0, 0, 1]), (x >= y, [0, 1, 1]),
                              (x == y, [0, 1, 0]), (x != y, [1, 0, 1]), (x > 1, [0, 1, 1]), (2 > x, [1, 0, 0]),
-                             (y.data == x, [0, 1, 0]), (y.data > x, [1, 0, 0]), (np.float64(2) >= x, [1, 1, 0])]:
+                             (y.data == x, [0, 1, 0]), (y.data > x, [1, 0, 0]),
+                             (np.float64(2) >= x, [1, 1, 0])]:
         assert type(result) is np.ndarray
         assert result.dtype == bool
         assert result.tolist() == [bool(e) for e in expected]

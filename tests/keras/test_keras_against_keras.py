@@ -179,6 +179,19 @@ def test_losses_and_their_gradients_on_awkward_probabilities(keras: ModuleType, 
         np.testing.assert_allclose(ours.grad, theirs.grad.numpy(), rtol=1e-5, atol=1e-6)
 
 
+class Stoppable:
+    """As much of a model as early stopping sees; its weights are the number of the epoch."""
+
+    stop_training = False
+    weights: Any = None
+
+    def get_weights(self) -> Any:
+        return self.weights
+
+    def set_weights(self, weights: Any) -> None:
+        self.weights = weights
+
+
 @pytest.mark.parametrize(("values", "options"), [
     ([3, 2, 2.5, 1, 1, 1, 1], {"patience": 2}),
     ([3, 2, 2.5, 2.4, 2.2, 2.1], {"patience": 2, "restore_best_weights": True}),
@@ -192,25 +205,9 @@ def test_early_stopping_counts_as_keras_does(keras: ModuleType, values: list[flo
                                              options: dict[str, Any]) -> None:
     found = []
     for k in (keras, mk):
-        stopper = k.callbacks.EarlyStopping(monitor="val_loss", **options)
-
-        class Model:
-            stop_training = False
-            metrics: tuple[Any, ...] = ()
-            weights: Any = None
-
-            def get_weights(self) -> Any:
-                return self.weights
-
-            def set_weights(self, weights: Any) -> None:
-                self.weights = weights
-
-        model = Model()
-        if k is keras:
-            stopper.set_model(model)
-            stopper.monitor_op = keras.ops.greater if options.get("mode") == "max" else keras.ops.less
-        else:
-            stopper.model = model
+        stopper = k.callbacks.EarlyStopping(monitor="val_loss", **{"mode": "min", **options})
+        model = Stoppable()
+        stopper.set_model(model) if k is keras else setattr(stopper, "model", model)
         stopper.on_train_begin()
         for epoch, value in enumerate(values):
             model.weights = epoch

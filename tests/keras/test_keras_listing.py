@@ -63,7 +63,9 @@ def test_the_same_seed_gives_the_same_bits() -> None:
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
 
 
-def test_the_face_brings_neither_torch_nor_keras_along() -> None:
-    code = "import minillm.keras, sys; print([m for m in ('torch', 'keras', 'tensorflow') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+def test_the_face_brings_neither_torch_nor_keras_along(pytestconfig: pytest.Config) -> None:
+    code = ("import minillm.keras, sys; "
+            "print([m for m in ('torch', 'keras', 'tensorflow') if m in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          cwd=pytestconfig.rootpath)
     assert done.stdout.strip() == "[]"

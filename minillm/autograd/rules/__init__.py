@@ -3,5 +3,5 @@
 from . import arithmetic, indexing, products, reductions, shapes
 from .registry import COMPOSED, RULES, AllArguments, EachArgument, composed, primitive
 
-__all__ = ["COMPOSED", "RULES", "AllArguments", "EachArgument", "arithmetic", "composed", "indexing", "primitive",
-           "products", "reductions", "shapes"]
+__all__ = ["COMPOSED", "RULES", "AllArguments", "EachArgument", "arithmetic", "composed", "indexing",
+           "primitive", "products", "reductions", "shapes"]

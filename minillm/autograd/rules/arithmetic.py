@@ -12,7 +12,6 @@ import numpy as np
 
 from .registry import RULES, array, composed
 
-
 _LN2, _LN10 = float(np.log(2)), float(np.log(10))
 
 

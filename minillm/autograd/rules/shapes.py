@@ -93,7 +93,7 @@ def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
 
 @composed(np.pad)
 def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Any:
-    from ..tensor import apply
+    from minillm.autograd.tensor import apply
     if mode != "constant":
         raise TypeError(f"np.pad on Tensors knows mode='constant', not {mode!r}")
     if isinstance(pad_width, dict):  # axis -> widths; the other axes are left alone
