@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import importlib.util
 import json
 import os
 import tempfile
@@ -19,12 +20,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from step_profile import lstm_profile, step_profile
+from timing import Step, compare, rounds_of
 
 from minillm.autograd import Tensor
 from minillm.autograd.fused import lstm
 from minillm.tasks.language_modelling import LanguageModelling
-from step_profile import lstm_profile, step_profile
-from timing import Step, compare, rounds_of
 
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
 CHECKED_STEPS = 5
@@ -160,10 +161,8 @@ def measure(rounds: int, calls: int) -> dict[str, Any]:
     """Check, time in turn, and say where our time goes."""
     config = LanguageModelling()
     names = {"torch eager, Adam foreach": "foreach", "torch eager, Adam fused": "fused"}
-    try:
-        import torch
-        absent = []
-    except ModuleNotFoundError:
+    absent = []
+    if importlib.util.find_spec("torch") is None:
         absent, names = ["torch eager (torch is not installed)"], {}
     with tempfile.TemporaryDirectory() as folder:
         quiet = replace(config, dropout=0.0)

@@ -335,10 +335,7 @@ def apply_fused(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         else:
             arrays.append(a)
     save = save and state.recording
-    try:
-        value, saved = op.forward(*arrays, save=save, **kwargs)
-    except ValueError as error:
-        raise _shape_error(op, arrays, error) from None
+    value, saved = op.forward(*arrays, save=save, **kwargs)
     made: Any
     if type(value) is not tuple:
         made = _made_by(op, args, kwargs, value, save, saved)

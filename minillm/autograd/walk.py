@@ -7,7 +7,7 @@ so it may be passed on only when all of them have come in. That is what the topo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,16 @@ from .rules.shapes import cast
 from .tensor import Tensor, output, state, unwrap
 
 
-def topological_order(root: Tensor) -> list[Tensor]:
+def topological_order(root: Tensor, stop: Collection[int] = ()) -> list[Tensor]:
     """The computed Tensors below `root`, every one after all of its inputs; `root` comes last.
+
+    The walk does not go below Tensors whose ids are in `stop`, nor list them.
 
     Depth first with a stack of our own: a chain of 100,000 ops needs no recursion. Each node is
     opened once and closed once, so the work is linear in nodes and edges.
     """
     order: list[Tensor] = []
-    opened: set[int] = set()
+    opened: set[int] = set(stop)
     stack: list[Any] = [root] if root.op is not None else []
     while stack:
         t = stack[-1]
@@ -87,19 +89,22 @@ def _recorded_products(t: Tensor, g: Any, needs: list[bool]) -> Sequence[Any]:
     pairs = zip(outputs, g, strict=True) if type(g) is list else [(outputs, g)]
     total: Any = sum((y * gy).sum() for y, gy in pairs if gy is not None)
     wanted = [x for x, n in zip(inputs, needs, strict=True) if n]
-    found = iter(grad(total, wanted, create_graph=True))
-    return [next(found) if n else None for n in needs]
+    seed = Tensor(np.ones_like(total.data))
+    found = backward_pass(total, seed, wanted=wanted, create_graph=True, below_wanted=False)
+    return [found[id(x)][1] if id(x) in found else None for x in inputs]
 
 
 def backward_pass(root: Tensor, g: Any, *, wanted: Iterable[Tensor] | None = None,
-                  create_graph: bool = False) -> dict[int, tuple[Tensor, Any]]:
+                  create_graph: bool = False, below_wanted: bool = True) -> dict[int, tuple[Tensor, Any]]:
     """Walk back from `root`, whose gradient is g.
+
+    With `below_wanted=False`, no wanted Tensor depends on another, and the walk ends at them.
 
     Returns:
         id -> (Tensor, gradient), for the leaves below `root`, or for `wanted` where that is given.
     """
-    order = topological_order(root)
-    targets = None if wanted is None else {id(x) for x in wanted}
+    targets = None if wanted is None else {id(x): x for x in wanted}
+    order = topological_order(root, () if targets is None or below_wanted else targets)
     if root.op is None and (targets is None or id(root) in targets):
         return {id(root): (root, g if create_graph else g.copy())}
     on_the_way = None if targets is None else _leading_to(targets, order)
@@ -154,12 +159,13 @@ def backward_pass(root: Tensor, g: Any, *, wanted: Iterable[Tensor] | None = Non
                 grads[key] = grads[key] + d
                 if not create_graph and d.ndim:  # a sum of 0-d arrays is a scalar
                     mine.add(key)
-    for a in leaves:
-        found[id(a)] = a, grads[id(a)]
+    for a in leaves if targets is None else targets.values():
+        if id(a) in grads:
+            found[id(a)] = a, grads[id(a)]
     return found
 
 
-def _leading_to(targets: set[int], order: list[Tensor]) -> set[int]:
+def _leading_to(targets: Collection[int], order: list[Tensor]) -> set[int]:
     """The ids of the nodes in `order` from which a target is reached: nothing else needs work."""
     reached = set(targets)
     for t in order:

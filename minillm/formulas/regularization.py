@@ -82,7 +82,7 @@ def decoupled_weight_decay(theta: Any, *, alpha: float = 1e-3, lam: float = 0.01
     "3.3", r"y = \frac{k \odot x}{1 - p},\quad k_i \sim \mathrm{Bernoulli}(1 - p)",
     title="inverted dropout", title_zh="Dropout（反向缩放）",
     symbols={"x": "activations", "k": "mask, 1 keeps a unit", "p": "probability to drop a unit"},
-    fused="minillm.nn:Dropout", source="article section 3.3; Srivastava et al. 2014",
+    fused="minillm.autograd.fused:dropout", source="article section 3.3; Srivastava et al. 2014",
     example=lambda rng: (rng.standard_normal((3, 4)), rng.random((3, 4)) > 0.3),
     test=_TEST + "test_dropout_keeps_the_mean")
 def dropout(x: Any, keep: Any, *, p: float = 0.5) -> Any:

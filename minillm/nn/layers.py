@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minillm import formulas
 from minillm.autograd import Tensor
-from minillm.autograd.fused import embedding, linear, lstm
+from minillm.autograd.fused import dropout, embedding, linear, lstm
 
 from . import init
 from .module import Module, parameter
@@ -110,11 +109,10 @@ class LSTM(Module):
         D, H = self.W.shape[0], self.U.shape[0]
         if x.ndim != 3 or x.shape[2] != D:
             raise ValueError(f"LSTM expects x of shape (B, T, {D}), not {x.shape}")
-        if state is None:
-            zeros = np.zeros((x.shape[0], H), self.W.dtype)
-            state = zeros, zeros
-        hs, c = lstm(x, *state, self.W, self.U, self.b)  # (B, T, H), (B, H)
-        return hs, (hs[:, -1] if x.shape[1] else state[0], c)
+        zeros = np.zeros((x.shape[0], H), self.W.dtype)
+        h0, c0 = (zeros, zeros) if state is None else state
+        hs, c = lstm(x, h0, c0, self.W, self.U, self.b)  # (B, T, H), (B, H)
+        return hs, (hs[:, -1] if x.shape[1] else h0, c)
 
     def _options(self) -> str:
         return f"{self.W.shape[0]}, {self.U.shape[0]}"
@@ -142,8 +140,9 @@ class Dropout(Module):
     def forward(self, x: Any) -> Any:
         if not self.training or self.p == 0:
             return x
-        keep = self.rng.random(x.shape, np.float32) >= self.p
-        return formulas.dropout(x, keep, p=self.p)
+        # 16 random bits decide on an activation: half the time of `random`, p exact to 2^-17
+        keep = self.rng.integers(0, 1 << 16, x.shape, np.uint16) >= round(self.p * (1 << 16))
+        return dropout(x, keep, p=self.p)
 
     def _options(self) -> str:
         return f"p={self.p}"

@@ -74,7 +74,7 @@ def adam_equals_its_formula() -> None:
 
 # ---- mutants -----------------------------------------------------------------------------------
 
-def depth_first_preorder(root):
+def depth_first_preorder(root, stop=()):
     """A node before its inputs, as it is found, turned round: right for trees only."""
     order, seen, stack = [], set(), [root]
     while stack:
@@ -86,7 +86,7 @@ def depth_first_preorder(root):
     return order[::-1]
 
 
-def breadth_first(root):
+def breadth_first(root, stop=()):
     order, seen = [root], {id(root)}
     for t in order:
         for a in t.args:

@@ -31,5 +31,5 @@ def test_mixed_dtypes_promote_as_in_numpy() -> None:
 
 
 def test_both_shapes_are_named() -> None:
-    with pytest.raises(ValueError, match=r"linear of shapes \(2, 3\) and \(4, 5\) and \(5,\)"):
+    with pytest.raises(ValueError, match=r"not \(2, 3\), \(4, 5\) and \(5,\)"):
         fused(np.ones((2, 3)), np.ones((4, 5)), np.ones(5))

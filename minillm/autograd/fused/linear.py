@@ -14,6 +14,9 @@ from .sums import column_sums
 
 
 def forward(x: np.ndarray, W: np.ndarray, b: np.ndarray, *, save: bool) -> tuple[np.ndarray, None]:
+    if W.ndim != 2 or x.shape[-1:] != W.shape[:1] or b.shape != W.shape[1:]:
+        raise ValueError(f"linear needs x (..., D), W (D, E) and b (E,), not {x.shape}, {W.shape} "
+                         f"and {b.shape}")
     y = _rows(x).dot(W)  # (N, E); for two matrices `dot` is `@`, with less ado
     if b.dtype == y.dtype:
         y += b

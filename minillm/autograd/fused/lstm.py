@@ -14,13 +14,15 @@ from .op import FusedOp
 
 
 def forward(*arrays: np.ndarray, save: bool) -> tuple[tuple[np.ndarray, np.ndarray], Any]:
-    hs, c, saved = lstm_forward(*_same_dtype(arrays), save=save)
+    x, h0, c0, W, U, b = _same_dtype(arrays)
+    hs, c, saved = lstm_forward(x, h0, c0, W, U, b, save=save)
     return (hs, c), saved
 
 
 def backward(g: list[Any], saved: Any, *arrays: np.ndarray, needs: tuple[bool, ...]) -> tuple[Any, ...]:
     d_hs, d_c = g
-    return lstm_backward(saved, d_hs, d_c, *_same_dtype(arrays), needs=needs)
+    x, h0, c0, W, U, b = _same_dtype(arrays)
+    return lstm_backward(saved, d_hs, d_c, x, h0, c0, W, U, b, needs)
 
 
 def _same_dtype(arrays: tuple[np.ndarray, ...]) -> list[np.ndarray]:

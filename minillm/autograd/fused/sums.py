@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def column_sums(x: np.ndarray) -> np.ndarray:
     return _ones(x.shape[0], x.dtype.char).dot(x)
 
 
-def total(x: np.ndarray) -> np.generic:
+def total(x: np.ndarray) -> Any:
     """s = sum_i x_i = x . 1: (N,) -> ()."""
     return x.dot(_ones(len(x), x.dtype.char))
 
