@@ -56,6 +56,12 @@ class Stopwatch:
     def innermost(self) -> str:
         return self._open[-1]
 
+    def lap(self) -> dict[str, float]:
+        """The seconds since the last lap; start anew."""
+        self._charge()
+        seconds, self.seconds = self.seconds, defaultdict(float)
+        return seconds
+
     def around(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
             with self.piece(name):
@@ -103,11 +109,19 @@ def step_profile(trainer: Any, steps: int) -> dict[str, float]:
         wrap(trainer.optimizer, "step", "Adam")
         wrap(trainer.batches, "next_window", "next window")
         stack.enter_context(mock.patch.object(state, "observer", owners))
+        laps = []
+        watch.lap()
         for _ in range(steps):
             owners.owner.clear()
-            with watch.piece(REST):
-                trainer.train_step()
-    return _shares(watch.seconds)
+            trainer.train_step()
+            laps.append(watch.lap())
+    return _shares(_medians(laps))
+
+
+def _medians(laps: list[dict[str, float]]) -> dict[str, float]:
+    """Piece by piece: one disturbed step then changes nothing."""
+    names = {name for lap in laps for name in lap}
+    return {name: float(np.median([lap.get(name, 0.0) for lap in laps])) for name in names}
 
 
 def _shares(seconds: dict[str, float]) -> dict[str, float]:
@@ -137,21 +151,22 @@ def lstm_profile(step: Callable[[], Any], config: Any, repeats: int) -> dict[str
         module = importlib.import_module("minillm.autograd.fused.lstm_arrays")
     except ModuleNotFoundError:
         return None
-    watch = Stopwatch()
-    gemm = "products in the recurrence"
+    watch, laps = Stopwatch(), []
+    gemm, bulk = "products in the recurrence", "products over all steps"
     timed = TimedNumPy(watch, {"matmul": gemm, "dot": gemm, "tanh": "tanh"})
-    step()
-    with mock.patch.object(module, "np", timed), watch.piece(REST):
-        for _ in range(repeats):
-            step()
     N, D, H = config.batch_size * config.seq_len, config.embedding_dim, config.hidden_dim
     dz, x, h = (np.ones((N, n), np.float32) for n in (4 * H, D, H))
     W = np.ones((D, 4 * H), np.float32)
-    bulk = Stopwatch()
-    for products in (lambda: (dz @ W.T, x.T @ dz, h.T @ dz),) * (repeats + 1):
-        with bulk.piece("bulk"):
-            products()
-    seconds = dict(watch.seconds)
-    seconds["products over all steps"] = bulk.seconds["bulk"] * repeats / (repeats + 1)
-    rest = seconds.pop(REST) - seconds["products over all steps"]
-    return _shares({**seconds, "elementwise and rearranging (the rest)": max(rest, 0.0)})
+    step()
+    for _ in range(repeats):
+        watch.lap()
+        with mock.patch.object(module, "np", timed):
+            step()
+        lap = watch.lap()
+        with watch.piece(bulk):
+            dz @ W.T, x.T @ dz, h.T @ dz
+        lap[bulk] = watch.lap()[bulk]
+        laps.append(lap)
+    seconds = _medians(laps)
+    seconds["elementwise and rearranging (the rest)"] = max(0.0, seconds.pop(REST) - seconds[bulk])
+    return _shares(seconds)
