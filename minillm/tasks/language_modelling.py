@@ -36,14 +36,14 @@ class LanguageModelling:
 
     data: str | None = None
     seed: int = 0
-    steps: int = 1200
-    batch_size: int = 32
+    steps: int = 1000
+    batch_size: int = 64
     seq_len: int = 64
     embedding_dim: int = 64
     hidden_dim: int = 256
     num_layers: int = 1
     dropout: float = 0.1
-    lr: float = 4e-3
+    lr: float = 6e-3
     warmup: int = 50
     clip: float = 1.0
     l1: float = 0.0
