@@ -24,7 +24,7 @@ def generate(
                                                "always the likeliest.")] = 0.7,
     top_p: Annotated[float, typer.Option("--top-p", help="Draw from the likeliest characters that "
                                          "together have this probability.")] = 1.0,
-    top_k: Annotated[int | None, typer.Option("--top-k", help="Draw from the k likeliest characters.")] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", help="Draw from the k likeliest.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same text.")] = 0,
 ) -> None:
     """Let a trained model go on after a prompt, and print the text as it comes.

@@ -51,7 +51,7 @@ def lstm_forward(x: np.ndarray, h0: np.ndarray, c0: np.ndarray, W: np.ndarray, U
     (B, T, D), H, dtype = x.shape, U.shape[0], x.dtype
     P = np.roll(np.concatenate([U, W, b[None]]), H, axis=1)  # (H+D+1, 4H), gates o, i, f, g
     P[:, :3 * H] *= 0.5  # the halved z of o, i, f
-    P = P.T if T < 16 else _transposed(P)  # the copy speeds up the products, where there are enough of them
+    P = P.T if B * T <= 128 else _transposed(P)  # quicker products, where there are enough of them
     hx = np.empty((T + 1, B, H + D + 1), dtype)  # step t: h_{t-1}, x_t and a 1 for the bias
     hx[0, :, :H] = h0
     hx[:T, :, H:-1] = x.transpose(1, 0, 2)
