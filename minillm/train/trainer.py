@@ -188,7 +188,7 @@ class Trainer:
         settings, start, before = self.settings, time.perf_counter(), self.seconds
         tokens = self.batches.batch_size * self.batches.seq_len
         clock, done = start, 0
-        if self.step == 0:
+        if self._last_checkpoint is None:
             self.save()  # from now on there is always something to resume from
         with _stop_requests() as stop:
             while not self.is_finished():
