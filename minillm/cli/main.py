@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from minillm import __version__
 from minillm.cli.doctor import doctor
@@ -16,6 +19,8 @@ from minillm.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
                   pretty_exceptions_enable=False,
+                  epilog="Examples:  minillm train lm   |   minillm generate runs/lm   |   "
+                         "minillm formulas adam_step   |   minillm doctor",
                   help="Language models from scratch in NumPy: train, generate, look at the formulas.",
                   context_settings={"help_option_names": ["-h", "--help"]})
 app.add_typer(train, name="train")
@@ -36,19 +41,33 @@ def common(version: bool = typer.Option(False, "--version", callback=_version, i
     """Language models from scratch in NumPy: train, generate, look at the formulas."""
 
 
+# typer has its own copy of click from some release on: take the class from where it is used.
+_UsageMistake: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+
 def main() -> None:
     """The entry point of the `minillm` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Chinese shows `?` and goes on
+            stream.reconfigure(errors="replace")
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except UserError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_escaped(error)}",
-                                                   highlight=False)
-        sys.exit(1)
+        _complain(str(error), 1)
+    except _UsageMistake as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            sys.exit(2)
+        _complain(f"{error.format_message()} (see --help)", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has had enough
         sys.stderr.close()
         sys.exit(1)
 
 
-def _escaped(error: Exception) -> str:
-    from rich.markup import escape
-    return escape(str(error))
+def _complain(message: str, status: int) -> NoReturn:
+    """One line on standard error, however long; then the exit status."""
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(' '.join(message.split()))}",
+                                               highlight=False)
+    sys.exit(status)

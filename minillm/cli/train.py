@@ -11,10 +11,13 @@ import typer
 from rich.console import Console
 
 from minillm.errors import UserError
+from minillm.formulas import bits_per_character, perplexity
 from minillm.tasks.language_modelling import LanguageModelling, resume
-from minillm.train import RunFolder, TerminalReporter, Trainer, draw_loss
+from minillm.text import Split
+from minillm.train import TerminalReporter, Trainer, draw_loss
 
-train = typer.Typer(no_args_is_help=True, help="Train a model.")
+train = typer.Typer(no_args_is_help=True, help="Train a model.",
+                    epilog="Example:  minillm train lm --data novel.txt --out runs/novel")
 DEFAULT = LanguageModelling()
 
 
@@ -34,7 +37,7 @@ def lm(
     data: Annotated[Path | None, _option("data", "A UTF-8 text. Left out: Python's own help texts.")] = None,
     out: Annotated[Path, _option("out", "Folder for the run.")] = Path("runs/lm"),
     resume_run: Annotated[bool, _option("resume", "Go on with the run in --out where it stopped.")] = False,
-    overwrite: Annotated[bool, _option("overwrite", "Delete the run that --out holds; start anew.")] = False,
+    overwrite: Annotated[bool, _option("overwrite", "Replace the run that --out holds.")] = False,
     steps: Annotated[int, _option("steps", "Updates in all.")] = DEFAULT.steps,
     batch_size: Annotated[int, _option("batch-size", "Windows side by side.")] = DEFAULT.batch_size,
     seq_len: Annotated[int, _option("seq-len", "Characters in a window.")] = DEFAULT.seq_len,
@@ -68,23 +71,25 @@ def lm(
     console = Console()
     if not max_seconds > 0:
         raise UserError(f"max-seconds = {max_seconds} must be positive")
+    path = None if data is None else str(data.absolute())
     if resume_run:
         _refuse_other_options(context)
-        trainer = resume(out)
+        trainer = resume(out, data=path)
         console.print(f"Going on at step {trainer.step} of {trainer.settings.steps} in {out}/",
                       highlight=False, markup=False)
     else:
         values = {f.name: context.params[f.name] for f in fields(LanguageModelling)}
-        config = LanguageModelling(**{**values, "data": None if data is None else str(data.absolute())})
+        config = LanguageModelling(**{**values, "data": path})
         config.check()
-        if overwrite:
-            _delete_run(out)
-        trainer = config.start(out)
-        _introduce(console, trainer, "Python's help texts (pydoc_data.topics)" if data is None else str(data))
+        text = config.load_text()
+        trainer = config.start(out, text, overwrite=overwrite)
+        _introduce(console, trainer, text, data)
     with trainer.run_folder:
-        with TerminalReporter(console, trainer.settings.steps, trainer.step) as reporter:
-            how = trainer.fit(reporter, max_seconds=max_seconds)
-        _draw(trainer)
+        try:
+            with TerminalReporter(console, trainer.settings.steps, trainer.step) as reporter:
+                how = trainer.fit(reporter, max_seconds=max_seconds)
+        finally:  # a run that ends in an error has its picture too
+            _draw(trainer)
     _conclude(console, trainer, how, out)
 
 
@@ -93,27 +98,21 @@ def _refuse_other_options(context: typer.Context) -> None:
     for name in context.params:
         given = context.get_parameter_source(name)
         explicit = given is not None and given.name == "COMMANDLINE"
-        if explicit and name not in ("out", "resume_run", "max_seconds"):
+        if explicit and name not in ("out", "data", "resume_run", "max_seconds"):
             raise UserError(f"--resume takes its options from the run: leave out "
                             f"--{name.replace('_', '-')}, or start a new run with another --out")
 
 
-def _delete_run(out: Path) -> None:
-    """Remove the run in `out`: only a folder that holds one, and only when nobody is writing to it."""
-    if not out.exists():
-        return
-    with RunFolder.resume(out):  # refuses a folder that is no run, or is in use
-        for file in ("config.json", "metrics.jsonl", "checkpoint.safetensors", "best.safetensors",
-                     "loss.png"):
-            (out / file).unlink(missing_ok=True)
-
-
-def _introduce(console: Console, trainer: Trainer, name: str) -> None:
-    b = trainer.batches
-    console.print(f"Text: {name}; {b.tokens_per_epoch:,} characters to train on, "
-                  f"{trainer.validation.tokens_per_epoch:,} to validate, repeated paragraphs dropped.\n"
-                  f"Model: Embedding -> LSTM -> Dense, {trainer.model.n_params:,} parameters. "
-                  f"Ctrl-C saves and stops.", highlight=False, markup=False)
+def _introduce(console: Console, trainer: Trainer, text: Split, data: Path | None) -> None:
+    name = "Python's help texts (pydoc_data.topics)" if data is None else str(data)
+    console.print(f"Text: {name}: {len(text.train):,} characters to train on, {len(text.validation):,} to "
+                  f"validate, {len(text.test):,} kept for a test; {text.n_dropped:,} repeated "
+                  f"{text.unit}s dropped.", highlight=False, markup=False)
+    if text.unit == "piece":
+        console.print("Note: this text has too few lines to look for repeats: what validation holds may "
+                      "stand in training too.", highlight=False)
+    console.print(f"Model: Embedding -> LSTM -> Dense, {trainer.model.n_params:,} parameters. Ctrl-C saves "
+                  f"and stops.", highlight=False, markup=False)
 
 
 def _draw(trainer: Trainer) -> None:
@@ -128,10 +127,14 @@ def _conclude(console: Console, trainer: Trainer, how: str, out: Path) -> None:
     if evaluated:
         best = min(evaluated, key=lambda r: r["val_bpc"])
         console.print(f"Best: step {best['step']}, validation {best['val_bpc']:.3f} bits per character "
-                      f"(perplexity {math.exp(best['val_loss']):.2f}), training {best['train_bpc']:.3f}, "
+                      f"(perplexity {perplexity(best['val_loss']):.2f}), training {best['train_bpc']:.3f}, "
                       f"gap {best['gap_bpc']:+.3f}.", highlight=False)
     files = ", ".join(p.name for p in sorted(out.iterdir()) if not p.name.startswith("."))
     console.print(f"{out}/ holds {files}.", highlight=False, markup=False, soft_wrap=True)
+    if how == "out of time":
+        loss = trainer.evaluate(trainer.validation)
+        console.print(f"Now, at step {trainer.step}: validation {bits_per_character(loss):.3f} bits per "
+                      f"character.", highlight=False)
     if how in ("interrupted", "out of time"):
         console.print(f"Stopped ({how}) at step {trainer.step} of {trainer.settings.steps}; nothing is lost. "
                       f"Go on with: minillm train lm --out {out} --resume", highlight=False, markup=False,

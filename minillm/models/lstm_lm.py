@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -43,6 +42,12 @@ class LSTMConfig:
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout = {self.dropout} is outside [0, 1)")
 
+    @property
+    def n_params(self) -> int:
+        """V D for the table, 4H (D + H + 1) for each LSTM layer (D = H above the first), (H + 1) V on top."""
+        V, D, H = self.vocab_size, self.embedding_dim, self.hidden_dim
+        return V * D + 4 * H * (D + H + 1) + (self.num_layers - 1) * 4 * H * (2 * H + 1) + (H + 1) * V
+
 
 class LSTMLanguageModel(nn.Module):
     """p(next token | all before it), with the past in the LSTM's state.
@@ -60,9 +65,8 @@ class LSTMLanguageModel(nn.Module):
         c = config
         self.config = config
         self.embedding = nn.Embedding(c.vocab_size, c.embedding_dim, rng=rng, dtype=dtype)
-        widths = [c.embedding_dim, *[c.hidden_dim] * c.num_layers]
-        self.lstms = [nn.LSTM(d, h, rng=rng, dtype=dtype)
-                      for d, h in pairwise(widths)]
+        self.lstm = nn.LSTM(c.embedding_dim, c.hidden_dim, c.num_layers, dropout=c.dropout, rng=rng,
+                            dtype=dtype)
         self.dropout = nn.Dropout(c.dropout, rng=rng)
         self.output = nn.Linear(c.hidden_dim, c.vocab_size, rng=rng, dtype=dtype)
 
@@ -77,13 +81,9 @@ class LSTMLanguageModel(nn.Module):
             (logits (B, T, V), state). The state is on the tape: `detach` it for truncated
             backpropagation through time.
         """
-        h = self.dropout(self.embedding(ids))  # (B, T, D)
-        new = []
-        for i, lstm in enumerate(self.lstms):
-            h, s = lstm(h, None if state is None else state[i])  # (B, T, H)
-            h = self.dropout(h)
-            new.append(s)
-        return self.output(h), new  # (B, T, V)
+        x = self.dropout(self.embedding(ids))  # (B, T, D)
+        hs, state = self.lstm(x, state)  # (B, T, H)
+        return self.output(self.dropout(hs)), state  # (B, T, V)
 
 
 def detach(state: State) -> State:

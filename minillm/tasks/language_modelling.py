@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+import os
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,36 +83,60 @@ class LanguageModelling:
         except ValueError as error:
             raise UserError(str(error)) from error
 
-    def start(self, out: str | Path) -> Trainer:
+    def start(self, out: str | Path, text: Split | None = None, *, overwrite: bool = False) -> Trainer:
         """A new run in the folder `out`.
 
+        Args:
+            out: made if it is missing.
+            text: what `load_text` gave, where it was called before.
+            overwrite: replace the run that `out` holds; it is deleted only when all else is ready.
+
         Raises:
-            UserError: the text or an option cannot be used, or `out` is taken.
+            UserError: the text or an option cannot be used, memory does not suffice, or `out` is taken.
         """
         self.check()
-        text = self.load_text()
+        text = self.load_text() if text is None else text
         tokenizer = CharTokenizer.train(text.train)
-        parts = self._batches(text, tokenizer)
-        run = RunFolder.create(out, {"task": "language modelling", **asdict(self),
-                                     "tokenizer": tokenizer.to_json()})
-        return self._trainer(run, tokenizer, *parts)
+        parts = self._parts(text, tokenizer)
+        config = {"task": "language modelling", **asdict(self), "tokenizer": tokenizer.to_json()}
+        return self._trainer(RunFolder.create(out, config, overwrite=overwrite), parts)
 
-    def _batches(self, text: Split, tokenizer: CharTokenizer) -> tuple[BPTTBatches, ...]:
+    def _parts(self, text: Split, tokenizer: CharTokenizer) -> dict[str, Any]:
+        """All that a Trainer needs but its folder."""
         train, val = tokenizer.encode(text.train), tokenizer.encode(text.validation)
         batches = BPTTBatches(train, self.batch_size, self.seq_len, shift_seed=self.seed)
-        return batches, _evaluation(val), _evaluation(train[:len(val)])
-
-    def _trainer(self, run: RunFolder, tokenizer: CharTokenizer, batches: BPTTBatches,
-                 validation: BPTTBatches, sample: BPTTBatches) -> Trainer:
         rng = np.random.default_rng(self.seed)
-        model = LSTMLanguageModel(self.model_config(tokenizer), rng=rng)
+        config = self.model_config(tokenizer)
+        # parameters, gradients and Adam's two moments, in float32
+        needed, there = 16 * config.n_params, _physical_memory()
+        if needed > there:
+            raise UserError(f"a model of embedding_dim = {self.embedding_dim}, hidden_dim = "
+                            f"{self.hidden_dim}, num_layers = {self.num_layers} needs "
+                            f"{needed / 2**30:,.0f} GiB of memory, and there are {there / 2**30:,.0f}: "
+                            "make one of them smaller")
+        model = LSTMLanguageModel(config, rng=rng)
+        optimizer = self._optimizer(model)
+        return {"model": model, "optimizer": optimizer, "batches": batches, "rng": rng,
+                "validation": _evaluation(val), "sample": _evaluation(train[:len(val)])}
+
+    def _optimizer(self, model: LSTMLanguageModel) -> Adam:
         named = list(model.named_parameters())
         groups = [{"params": [p for _, p in named if p.ndim > 1], "l1": self.l1, "l2": self.l2},
                   {"params": [p for _, p in named if p.ndim == 1]}]  # biases are not penalised
         schedule = WarmupCosine(self.steps, min(self.warmup, self.steps - 1), floor=0.1)
-        optimizer = Adam(groups, lr=self.lr, schedule=schedule)
+        return Adam(groups, lr=self.lr, schedule=schedule)
+
+    def _trainer(self, run: RunFolder, parts: dict[str, Any]) -> Trainer:
         settings = TrainerSettings(self.steps, self.clip, self.log_every, self.eval_every, self.patience)
-        return Trainer(model, optimizer, batches, validation, sample, run, settings, rng)
+        return Trainer(run=run, settings=settings, **parts)
+
+
+def _physical_memory() -> float:
+    """Bytes of memory in this machine; infinity where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 def _evaluation(ids: np.ndarray) -> BPTTBatches:
@@ -119,8 +144,12 @@ def _evaluation(ids: np.ndarray) -> BPTTBatches:
     return BPTTBatches(ids, lanes, EVAL_SEQ_LEN, keep_tail=True)
 
 
-def resume(out: str | Path) -> Trainer:
-    """The run in the folder `out`, where its checkpoint left it.
+def resume(out: str | Path, *, data: str | None = None) -> Trainer:
+    """The run in the folder `out`, where its checkpoint left it; at its start if it has none yet.
+
+    Args:
+        out: the folder.
+        data: where the run's text lies now, if it was moved; it must be the same text.
 
     Raises:
         UserError: there is no run, it is in use, its files are damaged, or its text has changed.
@@ -128,8 +157,12 @@ def resume(out: str | Path) -> Trainer:
     run = RunFolder.resume(out)
     try:
         config, tokenizer = _read_config(run)
-        trainer = config._trainer(run, tokenizer, *config._batches(config.load_text(), tokenizer))
-        trainer.restore()
+        text = (config if data is None else replace(config, data=data)).load_text()
+        trainer = config._trainer(run, config._parts(text, tokenizer))
+        if run.checkpoint.exists():
+            trainer.restore()
+        else:  # it was stopped before its first checkpoint: what it had done will be done again
+            run.truncate_metrics(0)
     except BaseException:
         run.close()
         raise

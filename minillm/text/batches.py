@@ -112,6 +112,10 @@ class BPTTBatches:
         self._position += 1
         return self._x[:, start:stop].copy(), self._y[:, start:stop].copy()  # (B, T)
 
+    def rewind(self) -> None:
+        """Begin again at the first window of the first epoch."""
+        self._position = 0
+
     def __iter__(self) -> Iterator[Window]:
         """The windows from `position` to the end of the epoch."""
         for _ in range(len(self) - self._position % len(self)):

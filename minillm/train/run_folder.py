@@ -42,16 +42,20 @@ class RunFolder:
         self._lock: FileLock | None = None
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], config: Mapping[str, Any]) -> "RunFolder":
+    def create(
+        cls, path: str | os.PathLike[str], config: Mapping[str, Any], *, overwrite: bool = False
+    ) -> "RunFolder":
         """A new run in `path`, made with its parents if missing, locked, with its configuration.
 
-        `config`: what JSON holds, finite numbers only. Raises UserError if the folder holds a run
-        already, cannot be made, or another process has it; ValueError or TypeError for a config
-        that is not JSON.
+        `config`: what JSON holds, finite numbers only. `overwrite`: replace the run that the folder
+        holds, or what is left of one; a folder with other files and no run is refused. Raises
+        UserError if the folder holds a run already, cannot be made, or another process has it;
+        ValueError or TypeError for a config that is not JSON.
         """
         text = json.dumps(dict(config), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         run = cls(path)
-        run._refuse_a_run()  # before the lock, to leave no lock file in a folder that is not ours
+        refuse = run._refuse_other_files if overwrite else run._refuse_a_run
+        refuse()  # before the lock, to leave no lock file in a folder that is not ours
         try:
             run.path.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
@@ -60,7 +64,10 @@ class RunFolder:
             raise UserError(cannot_write(run.path, error)) from error
         run._acquire()
         try:
-            run._refuse_a_run()
+            refuse()
+            # The old configuration goes last: whatever is left by a kill can be resumed or overwritten.
+            for file in (run.checkpoint, run.best, run.metrics, run.picture) if overwrite else ():
+                file.unlink(missing_ok=True)
             write_atomically(run._config, text.encode("utf-8", "backslashreplace"))
         except BaseException:
             run.close()
@@ -181,8 +188,19 @@ class RunFolder:
             if os.path.exists(file):  # Path.exists raises for a name that is too long
                 raise UserError(
                     f"{str(self.path)!r} already holds a run ({file.name}): go on with it by"
-                    " --resume, or choose another --out"
+                    " --resume, replace it by --overwrite, or choose another --out"
                 )
+
+    def _refuse_other_files(self) -> None:
+        """What --overwrite may replace: a run, the remains of one, or nothing."""
+        if os.path.isfile(self._config) or not os.path.isdir(self.path):
+            return
+        own = {f.name for f in (self.checkpoint, self.best, self.metrics, self.picture)}
+        foreign = [n for n in sorted(os.listdir(self.path)) if not n.startswith(".") and n not in own]
+        if foreign:
+            raise UserError(
+                f"{str(self.path)!r} holds no run, but other files ({foreign[0]}): choose another --out"
+            )
 
     def _acquire(self) -> None:
         # The system's own lock: it goes with the process, so a killed one leaves none behind. The

@@ -130,7 +130,7 @@ class Trainer:
             where = f"{bad[0]} is not finite"
         kept = self._last_checkpoint
         advice = f"checkpoint of step {kept} is kept" if kept is not None else "no checkpoint was written"
-        return (f"step {self.step + 1}: {where} (loss {loss:.4g}): {advice}; "
+        return (f"step {self.step + 1}: {where} (loss {loss:.4g}); {advice}; "
                 "start again with a lower --lr or --clip")
 
     _last_checkpoint: int | None = None
@@ -139,7 +139,7 @@ class Trainer:
 
     def evaluate(self, batches: BPTTBatches) -> float:
         """Mean loss, in nats per token, over the whole of `batches`, without dropout."""
-        batches.load_state_dict({**batches.state_dict(), "position": 0})
+        batches.rewind()
         self.model.eval()
         total, count, state = 0.0, 0, None
         with no_grad():
@@ -151,6 +151,8 @@ class Trainer:
 
     def _evaluate(self) -> dict[str, Any]:
         train, val = self.evaluate(self.sample), self.evaluate(self.validation)
+        if not (math.isfinite(train) and math.isfinite(val)):
+            raise UserError(self._not_finite(val))
         bits = formulas.bits_per_character
         better = val < self.best_loss
         if better:
@@ -190,7 +192,8 @@ class Trainer:
         clock, done = start, 0
         if self._last_checkpoint is None:
             self.save()  # from now on there is always something to resume from
-        with _stop_requests() as stop:
+        # What overflows is found in the loss and the gradients, with the step and the parameter.
+        with _stop_requests() as stop, np.errstate(all="ignore"):
             while not self.is_finished():
                 loss, norm = self.train_step()
                 self._loss_sum += loss

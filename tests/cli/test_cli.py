@@ -11,16 +11,21 @@ from pathlib import Path
 import pytest
 
 from minillm.formulas import LEDGER
+from minillm.train import load_checkpoint
 
 SMALL = ["--steps", "12", "--batch-size", "2", "--seq-len", "8", "--hidden-dim", "8", "--embedding-dim", "4",
          "--eval-every", "6", "--log-every", "3", "--warmup", "2"]
 
 
-def minillm(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": os.getcwd(), "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "120",
-           "PYTHONIOENCODING": "utf-8"}
+ROOT = Path(__file__).parents[2]
+
+
+def minillm(*args: object, cwd: Path | None = None, encoding: str = "utf-8"
+            ) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "120",
+           "PYTHONIOENCODING": encoding}
     return subprocess.run([sys.executable, "-m", "minillm", *map(str, args)], capture_output=True, text=True,
-                          encoding="utf-8", check=False, cwd=cwd, env=env, timeout=120)
+                          encoding=encoding, check=False, cwd=cwd, env=env, timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +85,15 @@ def test_help(command: list[str]) -> None:
     done = minillm(*command, "--help")
     assert done.returncode == 0
     assert "Usage" in done.stdout
-    if command not in ([], ["train"]):
-        assert "Example" in done.stdout
+    assert "Example" in done.stdout
 
 
 def wrong_files(folder: Path) -> dict[str, Path]:
     (folder / "empty.txt").write_text("")
     (folder / "latin1.txt").write_bytes("Stra\u00dfe und viel mehr\n".encode("latin-1") * 50)
     (folder / "short.txt").write_text("ab\n\ncd")
+    lines = (f"line {i} of one more text, {i}." for i in range(99))
+    (folder / "other.txt").write_text("\n\n".join(lines))
     (folder / "foreign").mkdir()
     (folder / "foreign" / "notes.txt").write_text("mine")
     return {p.name: p for p in folder.iterdir()}
@@ -113,7 +119,15 @@ CASES = {  # name -> (arguments, words that the one line must have)
     "resume of a foreign folder": (["train", "lm", "--out", "{dir}/foreign", "--resume"],
                                    ["holds no run"]),
     "overwrite of a foreign folder": (["train", "lm", "--out", "{dir}/foreign", "--overwrite"],
-                                      ["holds no run"]),
+                                      ["holds no run", "notes.txt"]),
+    "overwrite with a missing text": (["train", "lm", "--out", "{run}", "--overwrite",
+                                       "--data", "{dir}/no.txt"], ["no.txt", "does not exist"]),
+    "overwrite with a short text": (["train", "lm", "--out", "{run}", "--overwrite", "--data", "{text}",
+                                     "--batch-size", "500"], ["batch_size=500"]),
+    "larger than memory": (["train", "lm", "--out", "{dir}/huge", "--data", "{text}", "--batch-size", "2",
+                            "--seq-len", "8", "--hidden-dim", "10000000"], ["memory", "hidden_dim = "]),
+    "resume with another text": (["train", "lm", "--out", "{run}", "--resume", "--data", "{dir}/other.txt"],
+                                 ["the run was saved with", "same data"]),
     "resume with other options": (["train", "lm", "--out", "{run}", "--resume", "--lr", "1"],
                                   ["leave out --lr"]),
     "generate from nothing": (["generate", "{dir}/no"], ["does not exist"]),
@@ -156,8 +170,74 @@ def test_damaged_checkpoints(spoil: str, text: Path, tmp_path: Path) -> None:
         assert "safetensors" in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [["train", "lm", "--steps", "many"], ["train", "lm", "--stepz", "3"],
+                                       ["generate"], ["nothing"]])
+def test_a_misspelt_command_is_one_line_too(arguments: list[str]) -> None:
+    done = minillm(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_divergence_is_one_line_with_a_picture(text: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = minillm("train", "lm", "--data", text, "--out", out, *SMALL, "--lr", "1e39")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: step ")
+    assert "lower --lr" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert (out / "loss.png").exists()
+    # a rate that is only far too high ends in large numbers, not in a traceback
+    done = minillm("train", "lm", "--data", text, "--out", out, *SMALL, "--lr", "1000", "--overwrite")
+    assert "Traceback" not in done.stderr
+
+
+def test_remains_of_a_run_can_be_resumed_or_overwritten(text: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    start = ["train", "lm", "--data", text, "--out", out, *SMALL]
+    assert minillm(*start).returncode == 0
+    whole = (out / "checkpoint.safetensors").read_bytes()
+    for name in ("checkpoint.safetensors", "best.safetensors"):
+        (out / name).unlink()  # killed before the first checkpoint
+    assert minillm("train", "lm", "--out", out, "--resume").returncode == 0
+    again = _without_times(out / "checkpoint.safetensors")
+    assert again == _without_times(out / "checkpoint.safetensors", whole)
+    (out / "config.json").unlink()  # half deleted
+    assert minillm(*start, "--overwrite").returncode == 0
+    for file in out.iterdir():
+        if file.name != ".lock":
+            file.unlink()
+    assert minillm(*start, "--overwrite").returncode == 0
+
+
+def _without_times(path: Path, data: bytes | None = None) -> dict[str, bytes]:
+    if data is not None:
+        path.write_bytes(data)
+    arrays, _ = load_checkpoint(path)
+    return {k: v.tobytes() for k, v in arrays.items()}
+
+
+def test_a_moved_text_can_be_named_at_resume(text: Path, tmp_path: Path) -> None:
+    moved, out = tmp_path / "moved.txt", tmp_path / "run"
+    moved.write_bytes(text.read_bytes())
+    first = tmp_path / "first.txt"
+    first.write_bytes(text.read_bytes())
+    begin = ["train", "lm", "--data", first, "--out", out, *SMALL, "--max-seconds", "1e-9"]
+    assert minillm(*begin).returncode == 0
+    first.unlink()
+    assert "does not exist" in minillm("train", "lm", "--out", out, "--resume").stderr
+    done = minillm("train", "lm", "--out", out, "--resume", "--data", moved)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_narrow_encoding_is_no_traceback() -> None:
+    done = minillm("formulas", encoding="cp1252")
+    assert done.returncode == 0
+    assert "adam_step" in done.stdout
+
+
 def _start(*args: object) -> subprocess.Popen[str]:
-    env = {**os.environ, "PYTHONPATH": os.getcwd(), "OPENBLAS_NUM_THREADS": "1"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, "-m", "minillm", *map(str, args)], stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, text=True, env=env)
 
@@ -175,7 +255,7 @@ def test_ctrl_c_saves_and_says_how_to_resume_and_the_folder_is_locked(text: Path
     process = _start("train", "lm", "--data", text, "--out", out, *SMALL, "--steps", "1000000")
     try:
         _wait_for(out / "metrics.jsonl", process)
-        for second in (["--resume"], ["--overwrite"]):
+        for second in (["--resume"], ["--overwrite", "--data", text, *SMALL]):
             done = minillm("train", "lm", "--out", out, *second)
             assert done.returncode == 1
             assert f"in use by process {process.pid}" in done.stderr
