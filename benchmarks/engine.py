@@ -66,8 +66,9 @@ def report(results: dict[str, Any]) -> str:
     s, lstm = step["sizes"], step["lstm"]
     z = mlp["sizes"]
     versions = [f"{name} {m[name]}" for name in ("python", "numpy", "torch", "autograd", "mygrad") if m[name]]
+    settings = [f"{k}={v}" for k, v in m["blas_settings"].items()]
     lines = [
-        f"{m['cpu']}, {m['cores']} cores, {m['blas']}; {', '.join(versions)}",
+        f"{m['cpu']}, {m['cores']} cores, {' '.join([m['blas'], *settings])}; {', '.join(versions)}",
         "",
         f"MLP {z['features']}-{z['hidden']}-{z['classes']}, batch {z['batch']}, {mlp['dtype']}, "
         "forward and backward, 1 thread",

@@ -17,6 +17,9 @@ def facts() -> dict[str, Any]:
     return {"cpu": _cpu(), "cores": _cores(), "system": platform.system(),
             "python": platform.python_version(), "numpy": np.__version__,
             "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
+            # Settings that hold NumPy's BLAS, but not torch's, to another processor's instructions.
+            "blas_settings": {k: v for k, v in sorted(os.environ.items())
+                              if k in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")},
             **{name: _version(name) for name in ("torch", "autograd", "mygrad")}}
 
 

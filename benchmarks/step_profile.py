@@ -92,7 +92,10 @@ def step_profile(trainer: Any, steps: int) -> dict[str, float]:
     """Piece -> its share of the trainer's step, from the largest; the shares add up to 1."""
     model = trainer.model
     pieces = {"embedding": model.embedding, "dropout": model.dropout, "output layer": model.output}
-    pieces |= {"LSTM" if len(model.lstms) == 1 else f"LSTM {i}": m for i, m in enumerate(model.lstms)}
+    layers = model.lstm.layers
+    pieces |= {"LSTM" if len(layers) == 1 else f"LSTM {i}": m for i, m in enumerate(layers)}
+    if len(layers) > 1:
+        pieces["dropout between LSTMs"] = model.lstm.dropout
     trainer.train_step()
     watch = Stopwatch()
     owners = Owners(watch)

@@ -103,9 +103,9 @@ def _in_torchs_layout(name: str, ours: dict[str, np.ndarray], H: int) -> np.ndar
     """minillm keeps kernels as Keras does, (inputs, outputs); torch transposed. Gate orders agree."""
     if name == "lstm.bias_hh_l0":
         return np.zeros(4 * H, np.float32)
-    same = {"embedding.weight": "embedding.weight", "lstm.bias_ih_l0": "lstms.0.b",
+    same = {"embedding.weight": "embedding.weight", "lstm.bias_ih_l0": "lstm.layers.0.b",
             "output.bias": "output.bias"}
-    turned = {"lstm.weight_ih_l0": "lstms.0.W", "lstm.weight_hh_l0": "lstms.0.U",
+    turned = {"lstm.weight_ih_l0": "lstm.layers.0.W", "lstm.weight_hh_l0": "lstm.layers.0.U",
               "output.weight": "output.weight"}
     return ours[same[name]] if name in same else np.ascontiguousarray(ours[turned[name]].T)
 

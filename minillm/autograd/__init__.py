@@ -1,9 +1,12 @@
 """The engine: Tensors that record NumPy, and the walk back that differentiates them."""
 
+# First: at its end tensor.py brings in the walk and the rules, which need it complete.
+from .tensor import Tensor, no_grad
+
+# isort: split
 from .anomaly import detect_anomaly
 from .check import check_gradients
 from .draw import draw_graph
-from .tensor import Tensor, no_grad
 from .walk import grad
 
 __all__ = ["Tensor", "check_gradients", "detect_anomaly", "draw_graph", "grad", "no_grad"]

@@ -1,15 +1,13 @@
 """`detect_anomaly`: which op made a nan or an inf, and who wrote over what a graph needs.
 
 The mode watches the engine through `state.observer`. It is slow (it looks at every value and takes
-checksums) and meant for the run in which something went wrong.
+checksums) and meant for the run in which something went wrong. `frozen.py` makes arrays read-only,
+`source_line.py` finds the line to name.
 """
 
 from __future__ import annotations
 
 import functools
-import os
-import sys
-import threading
 import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -17,8 +15,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from .frozen import freeze
+from .source_line import source_line
 from .tensor import Op, Tensor, op_name, output, state, unwrap
-from .walk import backward_pass
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -162,72 +161,6 @@ class Record:
                                f"recorded {_at(t)}: its gradient needs the old values")
 
 
-# ---- read-only arrays --------------------------------------------------------------------------
-
-_guard = threading.RLock()  # a garbage collection may release arrays in the middle of `freeze`
-
-
-class Frozen:
-    """Keeps an array read-only while it lives; all who need the array share one (see `freeze`)."""
-
-    __slots__ = ("__weakref__", "array", "base", "restorable", "thaws")
-
-    array: np.ndarray
-    base: Frozen | None
-    restorable: bool
-    thaws: bool
-
-    def __init__(self, array: np.ndarray, made_now: bool) -> None:
-        base = array.base
-        self.array = array
-        self.base = freeze(base) if isinstance(base, np.ndarray) else None
-        writeable = array.flags.writeable
-        if made_now and not writeable and self.base is not None and self.base.thaws:
-            # A view that an op took of a frozen array: without us it would be writeable, unless it
-            # is one of NumPy's stretched views, which never are.
-            writeable = all(step or n < 2 for step, n in zip(array.strides, array.shape))
-        # Memory that belongs to another library might not be given back by NumPy: leave it alone.
-        self.restorable = self.base.restorable if self.base is not None else _is_own(base)
-        self.thaws = writeable and self.restorable
-        if self.thaws:
-            array.flags.writeable = False
-
-    def __del__(self) -> None:
-        if not self.thaws:
-            return
-        with _guard:
-            try:
-                self.array.flags.writeable = True
-            except ValueError:  # its owner is still frozen for others, and must be open meanwhile
-                owner = self.array
-                while isinstance(owner.base, np.ndarray):
-                    owner = owner.base
-                owner.flags.writeable = True
-                self.array.flags.writeable = True
-                owner.flags.writeable = False
-
-
-_frozen: weakref.WeakValueDictionary[int, Frozen] = weakref.WeakValueDictionary()
-
-
-def freeze(array: np.ndarray, made_now: bool = False) -> Frozen:
-    """Make an array, and the arrays whose memory it shares, read-only while the result is kept."""
-    with _guard:
-        found = _frozen.get(id(array))
-        if found is None:
-            found = _frozen[id(array)] = Frozen(array, made_now)
-        return found
-
-
-def _is_own(base: Any) -> bool:
-    if base is None:
-        return True
-    try:
-        return not memoryview(base).readonly
-    except TypeError:
-        return False
-
-
 def _as_list(a: Any) -> list[Any]:
     return a if isinstance(a, list) else [a]
 
@@ -305,43 +238,3 @@ def _argument(t: Tensor, i: int) -> str:
 
 def _at(t: Tensor) -> str:
     return f"at {t.where}" if t.where else "before detect_anomaly was on"
-
-
-# ---- where in the program ----------------------------------------------------------------------
-
-_ENGINE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_PACKAGE = os.path.dirname(os.path.dirname(_ENGINE)) + os.sep
-
-
-def source_line() -> tuple[str, bool]:
-    """The line outside minillm that we are called from, and whether `backward` runs in between.
-
-    `train.py:7`, or `train.py:7 (through minillm/nn/linear.py:40)` where a layer or a formula of
-    ours stands between the line and the op.
-    """
-    frame = sys._getframe(1)
-    through, in_backward = "", False
-    while frame.f_back is not None:
-        file = frame.f_code.co_filename
-        if file.startswith(_PACKAGE):
-            if frame.f_code is backward_pass.__code__:
-                in_backward = True
-            elif not through and not file.startswith(_ENGINE):
-                through = f"{_short(file)}:{frame.f_lineno}"
-        else:
-            break
-        frame = frame.f_back
-    line = f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
-    return (f"{line} (through {through})" if through else line), in_backward
-
-
-@functools.cache
-def _short(file: str) -> str:
-    """A path as one reads it: seen from the package, or from the working directory."""
-    if file.startswith(_PACKAGE):
-        return os.path.relpath(file, os.path.dirname(_PACKAGE.rstrip(os.sep)))
-    try:
-        here = os.getcwd() + os.sep
-    except OSError:
-        return file
-    return file.removeprefix(here)

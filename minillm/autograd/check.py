@@ -15,7 +15,8 @@ def check_gradients(f: Callable[..., Any], args: Sequence[Any], order: int = 2, 
                     rtol: float = 1e-5, atol: float = 1e-6, seed: int = 0) -> None:
     """Check the derivatives of `f` at `args`, up to `order`, against central differences.
 
-    Random projections keep it cheap: with random v (of the output's shape) and u (of the inputs'),
+    Random projections keep it cheap: with random v (of the output's shape) and u (of the inputs', each
+    as large as its input: a step that is small for one may be beyond the domain of another),
 
         u . (v . J)   against   v . (f(x + eps u) - f(x - eps u)) / (2 eps)
 
@@ -27,7 +28,8 @@ def check_gradients(f: Callable[..., Any], args: Sequence[Any], order: int = 2, 
         args: where to check. Float arrays are cast to float64 and differentiated; all else is
             passed as it is. Stay away from kinks: there the two sides differ.
         order: 1 or 2 (more works, and loses digits).
-        eps: relative step of the differences.
+        eps: step of the differences, relative to the largest element of each argument (or to 1, if
+            that is larger).
         rtol, atol: tolerances.
         seed: of the projections.
 
@@ -69,11 +71,10 @@ def _check(f: Callable[..., Tensor], points: list[np.ndarray], level: int, order
     xs = [Tensor(p, requires_grad=True) for p in points]
     y = f(*xs)
     v = rng.standard_normal(y.shape)
-    us = [rng.standard_normal(p.shape) for p in points]
-    scale = eps * max(1.0, *(float(np.abs(p).max(initial=0.0)) for p in points), 1.0)
-    ahead, behind = (f(*(Tensor(p + s * scale * u, requires_grad=True)
+    us = [max(1.0, float(np.abs(p).max(initial=0.0))) * rng.standard_normal(p.shape) for p in points]
+    ahead, behind = (f(*(Tensor(p + s * eps * u, requires_grad=True)
                          for p, u in zip(points, us, strict=True))).data for s in (1, -1))
-    numerical = float((v * (ahead - behind)).sum() / (2 * scale))
+    numerical = float((v * (ahead - behind)).sum() / (2 * eps))
     products = grad(y, xs, v) if y.requires_grad else [Tensor(np.zeros_like(p)) for p in points]
     ours = float(sum((u * d.data).sum() for u, d in zip(us, products, strict=True)))
     allowed = atol + rtol * max(abs(numerical), abs(ours))

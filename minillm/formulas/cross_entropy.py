@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .checks import check_indices, check_integers, first_outside, within
 from .ledger import equation
 from .softmax import log_softmax
 
@@ -41,8 +42,13 @@ def cross_entropy(y: Any, p: Any) -> Any:
     Returns:
         The loss in nats, a scalar; inf if a true word has probability 0.
 
+    Raises:
+        ValueError: y and p differ in shape, which NumPy might broadcast.
+
     Source: article section 4.1.
     """
+    if np.shape(y) != np.shape(p):
+        raise ValueError(f"y and p must have the same shape (N, V), not {np.shape(y)} and {np.shape(p)}")
     N = len(y)
     log_p = np.log(np.where(y == 0, 1, p))
     return -1 / N * np.sum(y * log_p)
@@ -67,8 +73,16 @@ def cross_entropy_of_labels(y: Any, p: Any) -> Any:
     Returns:
         The loss in nats, a scalar.
 
+    Raises:
+        ValueError: y's shape is not (N,), or a label is outside [0, V).
+        TypeError: labels are not integers.
+
     Source: article section 4.1.
     """
+    y = np.asarray(y)
+    if p.ndim != 2 or y.shape != p.shape[:1]:
+        raise ValueError(f"y must be (N,) and p (N, V), not {y.shape} and {p.shape}")
+    check_indices("y", y, p.shape[-1])
     N = len(y)
     return -1 / N * np.sum(np.log(p[np.arange(N), y]))
 
@@ -90,7 +104,8 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, ignore_index: int = -100,
         L = -1/N sum_i sum_j q_ij (x_ij - lse(x_i))
 
     with q the one-hot target, smoothed by e: (1 - e) one-hot + e/K over the K classes whose logit is
-    not -inf. N counts the labels that are not ignored; with none, L is 0.
+    not -inf. N counts the labels that are not ignored; with none, L is 0. A loss beyond the dtype's
+    range is inf; its gradient is finite all the same.
 
     Args:
         logits: (..., V).
@@ -101,10 +116,16 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, ignore_index: int = -100,
     Returns:
         The loss in nats, a scalar.
 
+    Raises:
+        ValueError: shapes do not agree, a label is out of range, or e is.
+        TypeError: labels are not integers.
+
     Source: article sections 4.1 and 5.1; label smoothing: Szegedy et al. 2016, section 7.
     """
+    labels = np.asarray(labels)
+    check_labels(logits, labels, ignore_index, label_smoothing)
     V = logits.shape[-1]
-    y = np.reshape(labels, -1).astype(int)  # (N,)
+    y = labels.reshape(-1).astype(int)  # (N,)
     kept = y != ignore_index
     x, y = np.reshape(logits, (len(y), V))[kept], y[kept]  # (N, V), (N,)
     N = len(y)
@@ -115,8 +136,8 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, ignore_index: int = -100,
     if label_smoothing:
         e, finite = label_smoothing, np.isfinite(x)
         K = np.sum(finite, axis=1).astype(x.dtype)
-        loss = (1 - e) * loss - e / K * np.sum(np.where(finite, log_p, 0), axis=1)
-    return np.sum(loss) / N
+        loss = (1 - e) * loss - np.sum(np.where(finite, log_p, 0) * (e / K)[:, None], axis=1)
+    return np.sum(loss / N)  # scaled before they are summed, losses do not overflow
 
 
 def check_labels(logits: Any, labels: np.ndarray, ignore_index: int, label_smoothing: float) -> bool:
@@ -128,21 +149,16 @@ def check_labels(logits: Any, labels: np.ndarray, ignore_index: int, label_smoot
     if logits.ndim == 0 or logits.shape[:-1] != labels.shape:
         raise ValueError(f"labels must have the shape of logits without its last axis: "
                          f"logits {logits.shape}, labels {labels.shape}")
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"labels must be integers, not {labels.dtype}")
+    check_integers("labels", labels)
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing = {label_smoothing} is outside [0, 1)")
     vocab = logits.shape[-1]
     if not labels.size:
         return True
-    # `item` of `argmin` is `min` without its preparations, which take longer than a small batch.
-    least, largest = labels.item(labels.argmin()), labels.item(labels.argmax())
-    if 0 <= least and largest < vocab and not 0 <= ignore_index < vocab:
+    if within(labels, vocab) and not 0 <= ignore_index < vocab:
         return True
     wrong = ((labels < 0) | (labels >= vocab)) & (labels != ignore_index)
     if wrong.any():
-        at = np.unravel_index(int(np.argmax(wrong)), labels.shape)
-        place = f"[{', '.join(map(str, at))}]" if at else ""
-        raise ValueError(f"labels{place} = {labels[at]} is outside [0, {vocab}) "
+        raise ValueError(f"{first_outside('labels', labels, wrong, vocab)} "
                          f"and is not ignore_index = {ignore_index}")
     return not (labels == ignore_index).any()

@@ -12,7 +12,7 @@ _TEST = "tests/formulas/test_evaluation.py::"
 
 
 @equation(
-    "4.1", r"\mathrm{PPL} = e^{L}",
+    "-", r"\mathrm{PPL} = e^{L}",
     title="perplexity", title_zh="困惑度", symbols={"L": "cross-entropy in nats per token"},
     example=lambda rng: (rng.uniform(0.5, 2, 4),), test=_TEST + "test_uniform_guess",
     source="Jelinek et al. 1977; from article section 4.1's loss")
@@ -31,7 +31,7 @@ def perplexity(loss: Any) -> Any:
 
 
 @equation(
-    "4.1", r"\mathrm{bpc} = \frac{L}{\log 2} \cdot \frac{N_{\text{tokens}}}{N_{\text{characters}}}",
+    "-", r"\mathrm{bpc} = \frac{L}{\log 2} \cdot \frac{N_{\text{tokens}}}{N_{\text{characters}}}",
     title="bits per character", title_zh="每字符比特数",
     symbols={"L": "cross-entropy in nats per token", "N": "number of tokens, of characters"},
     example=lambda rng: (rng.uniform(0.5, 2, 4),), test=_TEST + "test_uniform_guess",

@@ -118,6 +118,29 @@ def adam_step(theta: Any, g: Any, m: Any, v: Any, t: int, *, alpha: float = 1e-3
 
 
 @equation(
+    "-", r"\lVert g\rVert_2 = \sqrt{\sum_k \sum_i g_{ki}^2}",
+    title="global gradient norm", title_zh="全局梯度范数",
+    symbols={"g_k": "gradient of the k-th parameter array", "g_ki": "its i-th element"},
+    fused="minillm.optim:clip_grad_norm", source="Pascanu, Mikolov & Bengio 2013, algorithm 1",
+    # The rows of a matrix are a sequence of arrays, and one argument to differentiate.
+    example=lambda rng: (rng.standard_normal((3, 4)),), test=_TEST + "test_clip_by_norm")
+def global_norm(grads: Sequence[Any]) -> Any:
+    """The 2-norm of all gradients taken as one vector.
+
+        ||g|| = sqrt(sum_k sum_i g_ki^2)
+
+    Args:
+        grads: arrays of any shapes.
+
+    Returns:
+        A scalar >= 0, in the gradients' units. Its own gradient at 0 does not exist (nan).
+
+    Source: Pascanu, Mikolov & Bengio 2013, algorithm 1.
+    """
+    return np.sqrt(sum(np.sum(g**2) for g in grads))
+
+
+@equation(
     "-", r"s = \min\!\left(1, \frac{c}{\lVert g\rVert_2}\right),\quad g \leftarrow s\,g",
     title="gradient clipping by norm", title_zh="梯度范数裁剪",
     symbols={"g": "all gradients as one vector", "c": "largest norm allowed"},
@@ -143,7 +166,16 @@ def clip_by_norm(*grads: Any, max_norm: float = 1.0) -> Any:
     return clipped[0] if len(clipped) == 1 else clipped
 
 
-def warmup_cosine(t: int, *, warmup: int, total: int, floor: float = 0.0) -> float:
+@equation(
+    "-", r"s_t = \begin{cases} t / W & t \le W \\ "
+    r"f + (1 - f)\,\frac{1}{2}\left(1 + \cos\pi\frac{\min(t, T) - W}{T - W}\right) & t > W \end{cases}",
+    title="linear warmup, then half a cosine", title_zh="线性预热与余弦退火",
+    symbols={"s_t": "factor on the learning rate at step t", "W": "steps of the warmup", "T": "steps in all",
+             "f": "the factor at the end"},
+    fused="minillm.optim:WarmupCosine",
+    source="Loshchilov & Hutter 2017, equation 5 (cosine); Goyal et al. 2017, section 2.2 (warmup)",
+    example=lambda rng: (int(rng.integers(1, 120)), 10, 110, 0.1), test=_TEST + "test_warmup_cosine")
+def warmup_cosine(t: int, warmup: int, total: int, floor: float = 0.0) -> float:
     """The factor on the learning rate at step t: a linear rise, then half a cosine down.
 
         t / warmup                                            for t <= warmup
@@ -164,8 +196,3 @@ def warmup_cosine(t: int, *, warmup: int, total: int, floor: float = 0.0) -> flo
         return t / warmup
     s = min(1.0, (t - warmup) / (total - warmup))
     return floor + (1 - floor) * (1 + math.cos(math.pi * s)) / 2
-
-
-def global_norm(grads: Sequence[Any]) -> Any:
-    """The 2-norm of all gradients taken as one vector: sqrt(sum over arrays of sum g^2)."""
-    return np.sqrt(sum(np.sum(g**2) for g in grads))

@@ -57,7 +57,7 @@ def l2_penalty(theta: Any, *, lam: float = 0.01) -> Any:
 
 
 @equation(
-    "3.3", r"\theta \leftarrow \theta - \alpha\lambda\theta",
+    "-", r"\theta \leftarrow \theta - \alpha\lambda\theta",
     title="decoupled weight decay", title_zh="解耦权重衰减",
     symbols={"theta": "parameters", "alpha": "learning rate", "lambda": "weight decay"},
     fused="minillm.optim:AdamW", source="article section 3.3; Loshchilov & Hutter 2019, algorithm 2",

@@ -17,6 +17,12 @@ def _shift(x: Any, axis: int) -> Any:
     return np.where(m == -np.inf, 0, m)
 
 
+def _below(x: Any, m: Any) -> Any:
+    """x - m <= 0. Where the difference is beyond the dtype it is -inf: e^-inf is 0, as it should be."""
+    with np.errstate(over="ignore"):
+        return x - m
+
+
 @equation(
     "-", r"\mathrm{lse}(x) = m + \log\sum_{j=1}^{V} e^{x_j - m},\quad m = \max_j x_j",
     title="log-sum-exp", title_zh="对数求和指数",
@@ -42,7 +48,7 @@ def logsumexp(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
     Source: Blanchard, Higham & Higham 2021.
     """
     m = _shift(x, axis)
-    lse = m + np.log(np.sum(np.exp(x - m), axis=axis, keepdims=True))
+    lse = m + np.log(np.sum(np.exp(_below(x, m)), axis=axis, keepdims=True))
     return lse if keepdims else np.squeeze(lse, axis=axis)
 
 
@@ -68,7 +74,7 @@ def softmax(x: Any, axis: int = -1) -> Any:
 
     Source: article section 5.1.
     """
-    e = np.exp(x - _shift(x, axis))
+    e = np.exp(_below(x, _shift(x, axis)))
     return e / np.sum(e, axis=axis, keepdims=True)
 
 
@@ -96,5 +102,5 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
 
     Source: article sections 4.1 and 5.1.
     """
-    z = x - _shift(x, axis)
+    z = _below(x, _shift(x, axis))
     return z - np.log(np.sum(np.exp(z), axis=axis, keepdims=True))

@@ -29,22 +29,33 @@ def next_token_distribution(logits: np.ndarray, *, temperature: float = 1.0, top
         (V,), float64, sums to 1.
 
     Raises:
-        ValueError: an option is out of range, or every token is forbidden.
+        ValueError: logits is not (V,), a logit is nan or +inf (-inf is a token that is never drawn),
+            an option or a forbidden id is out of range, or no token is left.
 
     Source: temperature: Ackley et al. 1985; top-k: Fan et al. 2018; top-p: Holtzman et al. 2020.
     """
     check_options(temperature, top_k, top_p)
     x = np.array(logits, np.float64)
-    x[list(forbidden)] = -np.inf
-    if not np.isfinite(x).any():
-        raise ValueError("no token is left to draw: every logit is -inf, nan or forbidden")
+    if x.ndim != 1:
+        raise ValueError(f"logits must have shape (V,), not {x.shape}")
+    broken = ~(x < np.inf)  # nan, too
+    if broken.any():
+        i = int(np.argmax(broken))
+        raise ValueError(f"logits[{i}] = {x[i]} must be a number below infinity")
+    for i in forbidden:
+        if not 0 <= i < len(x):
+            raise ValueError(f"forbidden id {i} is outside [0, {len(x)})")
+        x[i] = -np.inf
+    if not (x > -np.inf).any():
+        raise ValueError("no token is left to draw: every logit is -inf or forbidden")
     if temperature == 0:
         return (np.arange(len(x)) == np.argmax(x)).astype(np.float64)
-    p = formulas.softmax(x / temperature)
+    with np.errstate(over="ignore"):  # below the largest logit -inf is right, so it comes off first
+        p = formulas.softmax((x - x.max()) / temperature)
     order = np.argsort(-p, kind="stable")
-    ranked = p[order]
-    keep = np.cumsum(ranked) - ranked < top_p  # what lies before a token is not yet enough
-    keep[0] = True
+    keep = np.ones(len(p), bool)
+    if top_p < 1:  # the sum may round to 1 before the last token, and 1 is to cut nothing
+        keep[1:] = np.cumsum(p[order])[:-1] < top_p  # what lies before a token is not yet enough
     if top_k is not None:
         keep[top_k:] = False
     p[order[~keep]] = 0

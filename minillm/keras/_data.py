@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minillm.autograd import Tensor
+from minillm.formulas.checks import first_outside
 
 FLOAT = np.float32  # Keras's floatx
 
@@ -56,8 +57,7 @@ def check_range(a: np.ndarray, stop: int, name: str, what: str, allowed: Any = F
     """Every element in [0, stop), or `allowed` there."""
     wrong = ((a < 0) | (a >= stop)) & ~np.asarray(allowed)
     if wrong.any():
-        at = _first(wrong)
-        raise ValueError(f"{name}[{_shown(at)}] = {a[at]} is outside [0, {stop}), {what}")
+        raise ValueError(f"{first_outside(name, a, wrong, stop)}, {what}")
 
 
 def check_lengths(x: np.ndarray, y: Any, x_name: str, y_name: str) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 from minillm.autograd import Tensor
 
 from . import _data
-from .layers import Embedding, InputLayer, Layer, Shape, write_weights
-from .training import Trainer
+from .layer import Layer, Shape, write_weights
+from .layers import Embedding, InputLayer
+from .training import Trainable
 
 
-class Sequential(Trainer):
+class Sequential(Trainable):
     """A model whose layers follow each other.
 
     Args:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +12,7 @@ from minillm.autograd import Tensor, no_grad
 
 from . import _data, optimizers
 from ._names import pick
+from ._report import Means, Report, level_of
 from .callbacks import Callback, History, Logs
 from .losses import Loss
 from .losses import get as get_loss
@@ -22,21 +21,7 @@ from .losses import get as get_loss
 METRICS = {"accuracy": None, "acc": None, "categorical_accuracy": False, "sparse_categorical_accuracy": True}
 
 
-class _Means:
-    """Running means by name, each batch weighted by its size."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, tuple[float, float]] = {}
-
-    def add(self, name: str, total: float, count: float) -> None:
-        s, n = self._sums.get(name, (0.0, 0.0))
-        self._sums[name] = s + total, n + count
-
-    def result(self) -> Logs:
-        return {name: self._sums[name][0] / self._sums[name][1] for name in sorted(self._sums)}
-
-
-class Trainer(nn.Module):
+class Trainable(nn.Module):
     """The part of a model that trains it; `Sequential` is the part that has layers."""
 
     name: str
@@ -99,11 +84,15 @@ class Trainer(nn.Module):
             (dropout on, weights moving), penalties included; "val_loss" is measured after the epoch.
 
         Raises:
-            ValueError, TypeError: x and y do not fit each other or the model; nothing is trained.
+            ValueError, TypeError: x and y do not fit each other or the model, or an option is out of
+                range; nothing is trained.
             FloatingPointError: the loss or a gradient is not finite; the weights are those before
                 that step.
         """
         loss = self._compiled("fit")
+        _check_count("epochs", epochs)
+        _check_count("initial_epoch", initial_epoch)
+        level = level_of(verbose)
         n_first = self._split(x, validation_split) if validation_split and validation_data is None else None
         if n_first is not None:
             _data.check_lengths(np.asarray(x), y, "x", "y")
@@ -122,11 +111,11 @@ class Trainer(nn.Module):
                 raise TypeError(f"callbacks holds {c!r:.60}, which is no Callback")
             c.model = self
         self.stop_training, logs = False, {}
-        report = _Report(verbose, epochs, steps)
+        report = Report(level, epochs, steps)
         for c in watchers:
             c.on_train_begin()
         for epoch in range(initial_epoch, epochs):
-            means = _Means()
+            means = Means()
             report.begin(epoch)
             for c in watchers:
                 c.on_epoch_begin(epoch)
@@ -166,10 +155,10 @@ class Trainer(nn.Module):
         Raises:
             ValueError, TypeError: as `fit`.
         """
-        loss = self._compiled("evaluate")
+        loss, level = self._compiled("evaluate"), level_of(verbose)
         xs, ys = self._prepared(x, y, "x", "y")
         logs = self._test(loss, xs, ys, _batch_size(batch_size))
-        _Report(verbose, 1, 0).end(logs)
+        Report(level, 1, 0).end(logs)
         return logs if return_dict else self._flat(logs)
 
     @no_grad()
@@ -195,7 +184,7 @@ class Trainer(nn.Module):
         Raises:
             ValueError, TypeError, FloatingPointError: as `fit`.
         """
-        loss, means = self._compiled("train_on_batch"), _Means()
+        loss, means = self._compiled("train_on_batch"), Means()
         self._train_step(loss, *self._prepared(x, y, "x", "y"), means, "train_on_batch")
         return means.result() if return_dict else self._flat(means.result())
 
@@ -211,7 +200,7 @@ class Trainer(nn.Module):
 
     # ---- a step --------------------------------------------------------------------------------
 
-    def _train_step(self, loss: Loss, x: np.ndarray, y: np.ndarray, means: _Means, at: str) -> None:
+    def _train_step(self, loss: Loss, x: np.ndarray, y: np.ndarray, means: Means, at: str) -> None:
         named = self.named_weights
         params = [w for _, w in named]
         for w in params:
@@ -229,12 +218,12 @@ class Trainer(nn.Module):
 
     @no_grad()
     def _test(self, loss: Loss, x: np.ndarray, y: np.ndarray, size: int) -> Logs:
-        means = _Means()
+        means = Means()
         for i in range(0, len(x), size):
             self._losses(loss, x[i:i + size], y[i:i + size], means, training=False)
         return means.result()
 
-    def _losses(self, loss: Loss, x: np.ndarray, y: np.ndarray, means: _Means,
+    def _losses(self, loss: Loss, x: np.ndarray, y: np.ndarray, means: Means,
                 training: bool) -> Tensor:
         """The loss with all penalties, as in article 3.3; it and the metrics are noted in `means`."""
         p = self._run(x, training)
@@ -285,38 +274,16 @@ class Trainer(nn.Module):
         return [logs["loss"], *(logs[m] for m in self.metrics)] if self.metrics else logs["loss"]
 
 
-class _Report:
-    """What `fit` prints."""
-
-    def __init__(self, verbose: int | str, epochs: int, steps: int) -> None:
-        level = 1 if verbose == "auto" else int(verbose)
-        self._on, self._live = level > 0, level == 1 and sys.stdout.isatty()
-        self._epochs, self._steps = epochs, steps
-        self._head, self._start, self._shown = "", time.perf_counter(), 0.0
-
-    def begin(self, epoch: int) -> None:
-        self._head = f"Epoch {epoch + 1}/{self._epochs} - "
-        self._start = time.perf_counter()
-
-    def step(self, step: int, means: _Means) -> None:
-        now = time.perf_counter()
-        if self._live and now - self._shown > 0.1:
-            self._shown = now
-            print(f"\r{self._head}{step + 1}/{self._steps} - loss: {means.result()['loss']:.4f}", end="",
-                  flush=True)
-
-    def end(self, logs: Logs) -> None:
-        if self._on:
-            values = " - ".join(f"{name}: {value:.4f}" for name, value in logs.items())
-            seconds = f"{time.perf_counter() - self._start:.1f}s - " if self._head else ""
-            print("\r" * self._live + f"{self._head}{seconds}{values}")
-
-
 def _pair(data: Any) -> tuple[Any, Any]:
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise TypeError(f"validation_data is a pair (x, y), not {type(data).__name__}"
                         + (f" of {len(data)}" if isinstance(data, tuple | list) else ""))
     return data[0], data[1]
+
+
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise ValueError(f"{name} = {value!r:.60} must be an integer, not negative")
 
 
 def _batch_size(value: Any) -> int:

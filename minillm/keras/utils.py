@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minillm import nn
+from minillm.formulas.checks import first_outside
 
 from ._names import only
 
@@ -50,6 +51,5 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     classes = num_classes or int(labels.max(initial=-1)) + 1
     wrong = (labels < 0) | (labels >= classes)
     if wrong.any():
-        at = np.unravel_index(int(np.argmax(wrong)), labels.shape)
-        raise ValueError(f"x[{', '.join(map(str, at))}] = {labels[at]} is outside [0, {classes})")
+        raise ValueError(first_outside("x", labels, wrong, classes))
     return np.eye(classes)[labels.astype(np.int64)]  # (..., V)

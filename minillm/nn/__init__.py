@@ -2,8 +2,10 @@
 
 from . import init
 from .init import manual_seed
-from .layers import LSTM, Dropout, Embedding, Linear, Sequential
+from .layers import Dropout, Embedding, Linear
+from .lstm import LSTM, LSTMLayer
 from .module import Module, parameter
+from .sequential import Sequential
 
-__all__ = ["LSTM", "Dropout", "Embedding", "Linear", "Module", "Sequential", "init", "manual_seed",
-           "parameter"]
+__all__ = ["LSTM", "Dropout", "Embedding", "LSTMLayer", "Linear", "Module", "Sequential", "init",
+           "manual_seed", "parameter"]

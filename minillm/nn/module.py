@@ -18,8 +18,9 @@ def parameter(data: np.ndarray) -> Tensor:
 class Module:
     """Base class of layers and models.
 
-    Attributes that are Tensors with `requires_grad` are its parameters; attributes that are Modules,
-    or lists of Modules, are its parts. Nothing has to be registered. Subclasses define `forward`.
+    Attributes that are Tensors with `requires_grad` are its parameters, attributes that are Modules
+    its parts, on their own or in lists, tuples and dicts. Nothing has to be registered. Subclasses
+    define `forward`.
 
     Attributes:
         training: True while training (dropout drops), False for evaluation.
@@ -34,26 +35,31 @@ class Module:
         return self.forward(*args, **kwargs)
 
     def children(self) -> Iterator[tuple[str, Module]]:
-        """(name, part) for each Module among the attributes; a list's parts are `name.0`, `name.1`."""
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
-            elif isinstance(value, list | tuple):
-                for i, part in enumerate(value):
-                    if isinstance(part, Module):
-                        yield f"{name}.{i}", part
+        """(name, part) for each Module among the attributes.
+
+        Those in a list are named `name.0`, `name.1`, those in a dict `name.key`.
+        """
+        return ((name, value) for name, value in _flat(vars(self)) if isinstance(value, Module))
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """(name, parameter), each once, as `layers.0.weight`; a shared one under its first name."""
+        """(name, parameter), each once, as `layers.0.weight`; a shared one under its first name.
+
+        Raises:
+            ValueError: two parameters have one name, as those of {1: p, "1": q} would.
+        """
         seen: set[int] = set()
+        names: set[str] = set()
         for name, p in self._walk(prefix):
             if id(p) not in seen:
+                if name in names:
+                    raise ValueError(f"{type(self).__name__} has two parameters named {name}")
                 seen.add(id(p))
+                names.add(name)
                 p.name = name
                 yield name, p
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, Tensor]]:
-        for name, value in vars(self).items():
+        for name, value in _flat(vars(self)):
             # A computed Tensor that forward keeps to look at (attention weights, say) is no parameter.
             if isinstance(value, Tensor) and value.requires_grad and value.op is None:
                 yield prefix + name, value
@@ -90,7 +96,8 @@ class Module:
         """Write `state` into the parameters, in place, after checking all of it.
 
         Raises:
-            ValueError: names are missing or unknown, or a shape differs; nothing is written then.
+            ValueError: names are missing or unknown, a shape differs, or an array is not of floats;
+                nothing is written then.
         """
         own = dict(self.named_parameters())
         missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
@@ -101,6 +108,9 @@ class Module:
             if np.shape(state[name]) != p.shape:
                 raise ValueError(f"{name} has shape {np.shape(state[name])} in the state, "
                                  f"but {p.shape} in the model")
+            if np.asarray(state[name]).dtype.kind != "f":
+                raise ValueError(f"{name} has dtype {np.asarray(state[name]).dtype} in the state, "
+                                 f"but {p.dtype} in the model")
         for name, p in own.items():
             p.data[...] = state[name]
 
@@ -112,3 +122,14 @@ class Module:
         parts = [f"  ({name}): " + repr(part).replace("\n", "\n  ") for name, part in self.children()]
         inside = self._options() + ("\n" + "\n".join(parts) + "\n" if parts else "")
         return f"{type(self).__name__}({inside})"
+
+
+def _flat(members: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """What is in lists, tuples and dicts, at any depth, with the way to it for a name."""
+    for name, value in members.items():
+        if isinstance(value, list | tuple):
+            yield from _flat(dict(enumerate(value)), f"{prefix}{name}.")
+        elif isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

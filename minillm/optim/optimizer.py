@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,10 @@ from minillm.autograd import Tensor
 CHUNK = 16384
 
 Schedule = Callable[[int], float]
+
+# How an option of torch's is written here, where that is the same thing.
+HINTS = {"betas": "write beta1=, beta2=", "learning_rate": "write lr=",
+         "weight_decay": "torch's adds weight_decay * theta to the gradient, which is l2=weight_decay / 2"}
 
 
 class ParamGroup:
@@ -69,7 +74,7 @@ class ParamGroup:
 
 
 class Optimizer:
-    """Base class: subclasses say which buffers they keep and how one chunk is updated.
+    """Base class: subclasses say which options and buffers they have and how one chunk is updated.
 
     Args:
         params: Tensors, or groups `{"params": [...], "lr": ..., "l2": ...}` whose options override
@@ -80,13 +85,18 @@ class Optimizer:
         schedule: factor on the learning rate as a function of the step (counted from 1).
 
     Raises:
+        TypeError: there is no such option, or its value is no number.
         ValueError: there is no parameter, one is given twice, or an option is out of range.
     """
 
+    option_names: tuple[str, ...] = ()  # beside lr, l1, l2 and schedule
     buffer_names: tuple[str, ...] = ()
 
     def __init__(self, params: Iterable[Any], *, lr: float, l1: float = 0.0, l2: float = 0.0,
                  schedule: Schedule | None = None, **options: Any) -> None:
+        self._refuse_unknown(options)
+        if not (schedule is None or callable(schedule)):
+            raise TypeError(f"schedule = {schedule!r:.60} must be a function of the step")
         defaults = {"lr": lr, "l1": l1, "l2": l2, **options}
         self.step_count = 0
         self.schedule = schedule
@@ -104,7 +114,17 @@ class Optimizer:
         widest = max(group.theta.itemsize for group in self.groups)
         self._scratch = np.empty((2, min(longest, CHUNK) * widest), np.uint8)
 
+    def _refuse_unknown(self, options: Mapping[str, Any]) -> None:
+        for name in options:
+            if name not in self.option_names:
+                known = ", ".join(["lr", *self.option_names, "l1", "l2", "schedule"])
+                hint = f" ({HINTS[name]})" if name in HINTS else ""
+                raise TypeError(f"{type(self).__name__} has no option {name!r}; it has {known}{hint}")
+
     def _check(self, options: Mapping[str, Any]) -> None:
+        for name, value in options.items():
+            if not isinstance(value, Real | np.bool_):
+                raise TypeError(f"{name} = {value!r:.60} must be a number")
         for name in ("lr", "l1", "l2"):
             if not 0 <= options[name] < np.inf:
                 raise ValueError(f"{name} = {options[name]} must be finite and not negative")

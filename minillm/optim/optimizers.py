@@ -26,11 +26,13 @@ class SGD(Optimizer):
         nesterov: look ahead along the velocity; needs momentum.
 
     Raises:
-        ValueError: an option is out of range.
+        TypeError, ValueError: see `Optimizer`; an option is out of range.
 
     Source: article section 4.2; Sutskever et al. 2013. Formulas: `gradient_descent_step`,
     `momentum_step`.
     """
+
+    option_names = ("momentum", "nesterov")
 
     def __init__(self, params: Iterable[Any], lr: float = 0.01, *, momentum: float = 0.0,
                  nesterov: bool = False, **common: Any) -> None:
@@ -76,11 +78,12 @@ class Adam(Optimizer):
             the step; 0 in plain Adam.
 
     Raises:
-        ValueError: an option is out of range.
+        TypeError, ValueError: see `Optimizer`; an option is out of range.
 
     Source: article section 4.3; Kingma & Ba 2015. Formulas: `adam_step`, `decoupled_weight_decay`.
     """
 
+    option_names = ("beta1", "beta2", "eps", "weight_decay")
     buffer_names = ("exp_avg", "exp_avg_sq")
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-3, *, beta1: float = 0.9,

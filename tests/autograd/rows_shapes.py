@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from rule_checks import ONE, SHAPE, WITH_AXIS, axes_of, axis_in, row, shaped
 
-from minillm.autograd.rules.shapes import _concatenate, cast
+from minillm.autograd.rules.shapes import cast, concatenate
 
 
 def new_shape(draw: Any, shape: tuple[int, ...]) -> Any:
@@ -129,7 +129,7 @@ def sections(draw: Any, shape: tuple[int, ...]) -> Any:
 SHAPES = [
     row(cast.op, lambda x, dtype: x.astype(dtype), lambda x, dtype: x,
         SHAPE.map(lambda s: ([s], {"dtype": np.float64})), name="astype"),
-    row((np.concatenate, _concatenate.op), lambda *xs, axis: np.concatenate(xs, axis), torch_concatenate,
+    row((np.concatenate, concatenate.op), lambda *xs, axis: np.concatenate(xs, axis), torch_concatenate,
         joined()),
     row(np.stack, lambda *xs, axis: np.stack(xs, axis), lambda *xs, axis: torch.stack(xs, axis), stacked()),
     row(np.split, np.split, torch_split, shaped(cuts, WITH_AXIS)),

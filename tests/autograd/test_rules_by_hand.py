@@ -29,6 +29,12 @@ def derivative(f, *values, dtype=np.float64):
     (np.max, [[1.0, 5.0, 5.0, 5.0]], [[0.0, 1 / 3, 1 / 3, 1 / 3]]),
     (np.min, [[[2.0, 1.0], [1.0, 4.0]]], [[[0.0, 0.5], [0.5, 0.0]]]),
     (lambda x: np.max(x, axis=1), [[[2.0, 2.0], [1.0, 4.0]]], [[[0.5, 0.5], [0.0, 1.0]]]),
+    (np.max, [[np.nan, 1.0]], [[1.0, 0.0]]),  # NumPy: a nan is the largest, and the smallest
+    (np.min, [[1.0, np.nan, 0.0, np.nan]], [[0.0, 0.5, 0.0, 0.5]]),
+    (lambda x: np.max(x, axis=1), [[[np.nan, 2.0], [1.0, 4.0]]], [[[1.0, 0.0], [0.0, 1.0]]]),
+    (lambda x: np.min(x, axis=0, keepdims=True), [[[np.nan, 2.0], [1.0, 4.0]]], [[[1.0, 1.0], [0.0, 0.0]]]),
+    *((f, [[np.nan, 1.0, np.nan], [1.0, np.nan, np.nan]], [[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]])
+      for f in (np.maximum, np.minimum)),
     (lambda x: np.clip(x, -1, 1), [[-2.0, -1.0, 0.0, 1.0, 2.0]], [[0.0, 1.0, 1.0, 1.0, 0.0]]),
     (lambda x: np.clip(x, 1, -1), [[-2.0, 0.0, 2.0]], [[0.0, 0.0, 0.0]]),  # NumPy: always the upper one
     (np.clip, [[-2.0, 0.0, 2.0], -1.0, 1.0], [[0.0, 1.0, 0.0], 1.0, 1.0]),
@@ -289,6 +295,24 @@ def test_what_is_not_supported_is_named(call, message):
 def test_split_that_does_not_divide():
     with pytest.raises(ValueError, match="axis of length 3 does not divide into 2 equal parts"):
         np.split(x23, 2, axis=1)
+
+
+@pytest.mark.parametrize("axis", [2, -3])
+def test_an_axis_that_is_not_there(axis):
+    for name, call in [("split", lambda: np.split(x23, 1, axis=axis)),
+                       ("split", lambda: np.split(x23, [1], axis=axis)),
+                       ("array_split", lambda: np.array_split(x23, 2, axis=axis)),
+                       ("take", lambda: np.take(x23, [0], axis=axis))]:
+        message = rf"^np.{name}: axis = {axis} is outside \[-2, 2\) for the shape \(2, 3\)$"
+        with pytest.raises(np.exceptions.AxisError, match=message):
+            call()
+
+
+def test_joined_tensors_are_called_by_numpys_name():
+    for joined in (np.concatenate([x23, x23]), np.stack([x23, x23])):
+        assert "op=concatenate" in repr(joined)
+    with pytest.raises(ValueError, match=r"^concatenate of shapes \(2, 3\) and \(4,\): "):
+        np.concatenate([x23, np.ones(4)])
 
 
 def test_constants_come_back_as_arrays():

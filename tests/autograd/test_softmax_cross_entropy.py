@@ -125,6 +125,20 @@ def test_huge_logits(size, dtype, smoothing):
 
 
 @pytest.mark.parametrize("op", [softmax_cross_entropy, composite])
+@pytest.mark.parametrize(("logits", "labels", "smoothing", "loss", "d"), [
+    ([[3e38, -3e38]], [0], 0.0, 0.0, [[0.0, 0.0]]),
+    ([[3e38, -3e38]], [1], 0.0, INF, [[1.0, -1.0]]),
+    ([[3e38, -3e38]], [0], 0.1, INF, [[0.05, -0.05]]),  # the far class is finite: it counts
+    ([[1.5e38, -1.5e38, -1.5e38]], [0], 0.3, 6e37, [[0.2, -0.1, -0.1]]),  # a mean of what has no sum
+    ([[2e38, 0.0], [2e38, 0.0]], [1, 1], 0.0, 2e38, [[0.5, -0.5], [0.5, -0.5]]),
+])
+def test_differences_beyond_the_dtype(op, logits, labels, smoothing, loss, d):
+    ours, ours_d = both(op, np.array(logits, np.float32), np.array(labels), label_smoothing=smoothing)
+    np.testing.assert_allclose(ours, loss, rtol=1e-6)
+    np.testing.assert_allclose(ours_d, d, atol=1e-7)
+
+
+@pytest.mark.parametrize("op", [softmax_cross_entropy, composite])
 @pytest.mark.parametrize("size", [1e4, 1e15, 1e300])
 def test_logits_that_are_huge_and_close_together(op, size):
     """A common shift changes nothing: no digit of the differences is lost."""
@@ -245,6 +259,8 @@ def test_labels_out_of_range_are_named(logits, labels, message):
     for layout in (labels, labels.T.copy().T, np.repeat(labels, 2, axis=0)[::2] if labels.ndim else labels):
         with pytest.raises(ValueError, match=f"^[^\n]*{re.escape(message)}$"):
             softmax_cross_entropy(Tensor(logits, requires_grad=True), layout)
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            composite(logits, layout)
 
 
 @pytest.mark.parametrize(("logits", "labels", "options", "error", "message"), [
@@ -269,6 +285,9 @@ def test_labels_out_of_range_are_named(logits, labels, message):
 def test_refusals(logits, labels, options, error, message):
     with pytest.raises(error, match=f"^[^\n]*{re.escape(message)}$"):
         softmax_cross_entropy(logits, labels, **options)
+    if "logits must be floats" not in message:  # to the formula, numbers are numbers
+        with pytest.raises(error, match=f"^[^\n]*{re.escape(message)}$"):
+            composite(logits, labels, **options)
 
 
 # ---- the graph ---------------------------------------------------------------------------------

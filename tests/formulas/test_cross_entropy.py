@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -55,3 +57,23 @@ def test_ignored_labels_do_not_count(rng):
 
 def test_a_uniform_guess_costs_log_v():
     assert softmax_cross_entropy(np.zeros((4, 7)), np.arange(4)) == pytest.approx(np.log(7), rel=1e-15)
+
+
+P = np.full((4, 3), 1 / 3)
+
+
+@pytest.mark.parametrize(("f", "y", "error", "message"), [
+    (cross_entropy, np.eye(3)[:1], ValueError,
+     "y and p must have the same shape (N, V), not (1, 3) and (4, 3)"),
+    (cross_entropy, np.ones(3), ValueError, "y and p must have the same shape (N, V), not (3,) and (4, 3)"),
+    (cross_entropy_of_labels, [0, 1, 2, -1], ValueError, "y[3] = -1 is outside [0, 3)"),
+    (cross_entropy_of_labels, [0, 3, 2, 1], ValueError, "y[1] = 3 is outside [0, 3)"),
+    (cross_entropy_of_labels, [0.0, 1.0, 2.0, 0.0], TypeError, "y must be integers, not float64"),
+    (cross_entropy_of_labels, [True] * 4, TypeError, "y must be integers, not bool"),
+    (cross_entropy_of_labels, [0, 1, 2], ValueError, "y must be (N,) and p (N, V), not (3,) and (4, 3)"),
+    (cross_entropy_of_labels, [[0, 1, 2, 1]], ValueError,
+     "y must be (N,) and p (N, V), not (1, 4) and (4, 3)"),
+])
+def test_what_does_not_fit_is_refused(f, y, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        f(y, P)

@@ -253,6 +253,13 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
         "validation_split = 0.99999 of 40 samples leaves none to train or to validate on"),
     "validation triple": (lambda: fit(X, Y, validation_data=(X, Y, Y)),
         "validation_data is a pair (x, y), not tuple of 3"),
+    "verbose": (lambda: model().fit(X, Y, verbose="loud"), "verbose = 'loud' must be 'auto', 0, 1 or 2"),
+    "verbose of evaluate": (lambda: model().evaluate(X, Y, verbose=3),
+        "verbose = 3 must be 'auto', 0, 1 or 2"),
+    "half an epoch": (lambda: fit(X, Y, epochs=1.5), "epochs = 1.5 must be an integer, not negative"),
+    "epochs": (lambda: fit(X, Y, epochs=-1), "epochs = -1 must be an integer, not negative"),
+    "initial epoch": (lambda: fit(X, Y, initial_epoch="1"),
+        "initial_epoch = '1' must be an integer, not negative"),
     "batch size": (lambda: fit(X, Y, batch_size=0), "batch_size = 0 must be a positive integer"),
     # names and options
     "fit before compile": (lambda: mk.Sequential([L.Dense(2)]).fit(X, Y),
@@ -337,5 +344,5 @@ def test_the_engine_is_the_one_below() -> None:
     """A thin face: the work is done by `minillm.nn` and `minillm.optim`."""
     m = model()
     m.fit(X, Y, verbose=0)
-    assert [type(layer.core) for layer in m.layers] == [nn.Embedding, nn.LSTM, nn.Linear]
+    assert [type(layer.core) for layer in m.layers] == [nn.Embedding, nn.LSTMLayer, nn.Linear]
     assert isinstance(m.optimizer._inner, optim.Adam)

@@ -42,7 +42,8 @@ def test_dropout_is_off_in_evaluation() -> None:
     np.testing.assert_array_equal(model(ids)[0].data, model(ids)[0].data)
 
 
-@pytest.mark.parametrize("wrong", [{"vocab_size": 0}, {"hidden_dim": -1}, {"num_layers": 0}, {"dropout": 1.0}])
+@pytest.mark.parametrize("wrong", [{"vocab_size": 0}, {"hidden_dim": -1}, {"num_layers": 0},
+                                   {"dropout": 1.0}])
 def test_sizes_are_checked(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         LSTMConfig(**{"vocab_size": 5, **wrong})  # type: ignore[arg-type]

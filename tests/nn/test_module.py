@@ -58,6 +58,38 @@ def test_named_parameters_go_through_lists_and_give_each_once(model: Model) -> N
     assert model.n_params == sum(p.size for p in found.values()) == 5 * 3 + 2 * (3 + 9 + 3) + 15 + 5
 
 
+class Boxes(nn.Module):
+    """Parts and parameters in every kind of box."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.scales = [nn.parameter(np.ones(2)), nn.parameter(np.ones(1))]
+        self.heads = {"a": nn.Linear(2, 1, bias=False, rng=rng), "b": nn.Dropout(0.5, rng=rng)}
+        self.table = {"x": nn.parameter(np.ones(3)), "fixed": Tensor(np.ones(3)), "n": 5}
+        self.deep = [{"y": (nn.parameter(np.ones(4)), nn.Linear(1, 1, rng=rng))}]
+        self.state = [(self.scales[0] * 2, np.ones(2))]  # computed: no parameter
+
+
+def test_parts_and_parameters_in_lists_and_dicts(rng: np.random.Generator) -> None:
+    boxes = Boxes(rng)
+    found = dict(boxes.named_parameters())
+    assert list(found) == ["scales.0", "scales.1", "table.x", "deep.0.y.0", "heads.a.weight",
+                           "deep.0.y.1.weight", "deep.0.y.1.bias"]
+    assert found["table.x"] is boxes.table["x"]
+    assert [name for name, _ in boxes.children()] == ["heads.a", "heads.b", "deep.0.y.1"]
+    boxes.eval()
+    assert not boxes.heads["b"].training
+    state = {k: v + 1 for k, v in boxes.state_dict().items()}
+    boxes.load_state_dict(state)
+    assert boxes.scales[0].data.tolist() == [2, 2]
+
+
+def test_two_parameters_of_one_name_are_refused() -> None:
+    module = nn.Module()
+    module.table = {1: nn.parameter(np.ones(1)), "1": nn.parameter(np.ones(1))}
+    with pytest.raises(ValueError, match=r"^Module has two parameters named table\.1$"):
+        module.state_dict()
+
+
 def test_prefix(model: Model) -> None:
     assert next(iter(model.named_parameters("net.")))[0] == "net.tied"
 
@@ -98,7 +130,11 @@ def test_state_round_trip(model: Model, rng: np.random.Generator) -> None:
     (lambda s: s.update(extra=np.ones(1)), "the state does not fit Model: missing none, unknown ['extra']"),
     (lambda s: s.update({"output.bias": np.ones(6)}),
      "output.bias has shape (6,) in the state, but (5,) in the model"),
-], ids=["missing", "unknown", "shape"])
+    (lambda s: s.update({"output.bias": np.ones(5, complex)}),
+     "output.bias has dtype complex128 in the state, but float64 in the model"),
+    (lambda s: s.update({"output.bias": np.ones(5, int)}),
+     "output.bias has dtype int64 in the state, but float64 in the model"),
+], ids=["missing", "unknown", "shape", "complex", "integers"])
 def test_a_state_that_does_not_fit_changes_nothing(model: Model, change: Any, message: str) -> None:
     before = model.state_dict()
     state = {k: v + 1 for k, v in before.items()}

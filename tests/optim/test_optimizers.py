@@ -377,6 +377,20 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "warmup": (lambda: optim.WarmupCosine(10, warmup=10),
         "warmup = 10 must be in [0, total) with total = 10"),
     "floor": (lambda: optim.WarmupCosine(10, floor=2), "floor = 2 is outside [0, 1]"),
+    "unknown": (lambda: optim.Adam([leaf()], weigth_decay=0.5),
+        "Adam has no option 'weigth_decay'; it has lr, beta1, beta2, eps, weight_decay, l1, l2, schedule"),
+    "unknown to AdamW": (lambda: optim.AdamW([leaf()], momentum=0.5),
+        "AdamW has no option 'momentum'; it has lr, beta1, beta2, eps, weight_decay, l1, l2, schedule"),
+    "torch's betas": (lambda: optim.Adam([leaf()], betas=(0.5, 0.9)),
+        "Adam has no option 'betas'; it has lr, beta1, beta2, eps, weight_decay, l1, l2, schedule "
+        "(write beta1=, beta2=)"),
+    "torch's decay": (lambda: optim.SGD([leaf()], weight_decay=0.5),
+        "SGD has no option 'weight_decay'; it has lr, momentum, nesterov, l1, l2, schedule "
+        "(torch's adds weight_decay * theta to the gradient, which is l2=weight_decay / 2)"),
+    "lr a word": (lambda: optim.SGD([leaf()], lr="a"), "lr = 'a' must be a number"),
+    "lr in a group": (lambda: optim.Adam([{"params": [leaf()], "lr": None}]), "lr = None must be a number"),
+    "beta a word": (lambda: optim.Adam([leaf()], beta1="a"), "beta1 = 'a' must be a number"),
+    "schedule": (lambda: optim.SGD([leaf()], schedule=0.5), "schedule = 0.5 must be a function of the step"),
     "gradient's shape": (lambda: step_with(grad=np.ones(3)),
         "the gradient of w has shape (3,), but the parameter has (2,)"),
     "data's shape": (lambda: step_with(data=np.ones(3)),
@@ -387,5 +401,21 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_messages(name: str) -> None:
     call, message = MISTAKES[name]
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with pytest.raises((ValueError, TypeError), match=f"^{re.escape(message)}$"):
         call()
+
+
+def test_torchs_weight_decay_of_sgd_is_l2_as_the_hint_says(rng: np.random.Generator) -> None:
+    start, g = rng.standard_normal((2, 5))
+    p, q = Tensor(start.copy(), requires_grad=True), torch.tensor(start, requires_grad=True)
+    p.grad, q.grad = g, torch.tensor(g)
+    optim.SGD([p], lr=0.1, l2=0.5 / 2).step(), torch.optim.SGD([q], lr=0.1, weight_decay=0.5).step()
+    np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=1e-13)
+
+
+@pytest.mark.parametrize("lr", [np.float32(0.5), np.int64(1), 1, True], ids=repr)
+def test_any_real_number_is_a_number(lr: Any) -> None:
+    p = leaf()
+    p.grad = np.ones(2)
+    optim.SGD([p], lr=lr).step()
+    assert p.data.tolist() == [1 - float(lr)] * 2

@@ -6,7 +6,7 @@ Where the time goes, and what is done about it:
 - Passes over the gates: they are kept feature-major, (H, B), so that each gate is one contiguous block;
   sigma(z) = 1/2 + 1/2 tanh(z/2), so that all four go through one tanh; and the local derivatives are
   taken in the forward pass, while the gates are still in cache.
-- Fresh memory: see `_keep_freed_memory`.
+- Fresh memory: see `memory.py`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-
-def _keep_freed_memory() -> None:
-    """Let freed arrays of up to 32 MiB stay with the process; without this a step took half as long again.
-
-    glibc returns a freed block above its mmap threshold, at first 128 KiB, to the kernel, and the next
-    call pays a page fault for every 4 KiB it touches. The threshold follows the largest block freed so
-    far (up to 32 MiB), so one block that nobody touches is enough. Elsewhere this does nothing.
-    """
-    np.empty(32 * 2**20 - 2**13, np.uint8)
-
-
-_keep_freed_memory()
 
 
 def _transposed(a: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,17 @@ from minillm.formulas import softmax_cross_entropy as composite
 from minillm.formulas.cross_entropy import check_labels
 
 from .op import FusedOp
-from .sums import row_sums, total
+from .sums import mean, row_sums
+
+# A difference beyond the dtype is -inf: its exponential is 0, as it should be.
+_subtract = np.errstate(over="ignore")(np.subtract)
+
+
+@functools.lru_cache(maxsize=32)
+def _row_starts(n: int, vocab: int) -> np.ndarray:
+    starts = np.arange(0, n * vocab, vocab)
+    starts.flags.writeable = False  # it is shared
+    return starts
 
 
 def forward(logits: np.ndarray, labels: np.ndarray, *, save: bool, ignore_index: int = -100,
@@ -27,21 +38,22 @@ def forward(logits: np.ndarray, labels: np.ndarray, *, save: bool, ignore_index:
     n = len(y)
     if n == 0:
         return np.zeros((), logits.dtype), None
-    at = np.arange(0, n * vocab, vocab) + y  # the labels' places in p, flat: one axis is indexed faster
+    at = _row_starts(n, vocab) + y  # the labels' places in p, flat: one axis is indexed faster
     # (N, V) in one block; from here on in place
-    z = np.subtract(x, np.maximum.reduce(x, axis=1, keepdims=True), order="C")
-    z_label = z.reshape(-1)[at]
+    z = _subtract(x, np.maximum.reduce(x, axis=1, keepdims=True), order="C")
+    flat = z.reshape(-1)  # (N V,)
+    z_label = flat.take(at)
     if label_smoothing:
-        finite = np.isfinite(z)
+        finite = np.isfinite(x)  # not z: a finite logit far below the maximum still counts
         share = (label_smoothing / finite.sum(axis=1)).astype(x.dtype)  # (N,)
-        z_rest = np.where(finite, z, 0).sum(axis=1)
+        smoothing = (np.where(finite, z, 0) * share[:, None]).sum(axis=1)  # scaled first: no sum overflows
     p = np.exp(z, out=z)
     s = row_sums(p)  # (N,)
     log_s = np.log(s)
     losses = log_s - z_label
     if label_smoothing:
-        losses = (1 - label_smoothing) * losses + label_smoothing * log_s - share * z_rest
-    loss = total(losses) / n
+        losses = (1 - label_smoothing) * losses + label_smoothing * log_s - smoothing
+    loss = mean(losses)
     if not save:
         return loss, None
     # dL/dlogits = (p - q) / N, with q the (smoothed) target distribution.
@@ -49,7 +61,7 @@ def forward(logits: np.ndarray, labels: np.ndarray, *, save: bool, ignore_index:
     p *= np.reciprocal(s, out=s)[:, None]
     if label_smoothing:
         p -= np.where(finite, (share / n)[:, None], 0)
-    p.reshape(-1)[at] -= (1 - label_smoothing) / n
+    flat[at] -= (1 - label_smoothing) / n
     if every:
         return loss, p.reshape(logits.shape)
     gradient = np.zeros((kept.size, vocab), logits.dtype)
@@ -76,7 +88,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, ignore_index: int = -100,
     with q_i the one-hot of label i, or (1 - e) one-hot + e/K over the K classes that are not masked
     out (logit -inf) for label smoothing e. N counts the labels that are not `ignore_index`; with none
     the loss and its gradient are 0. Stable for logits of any finite size; a logit of -inf is a class
-    of probability 0.
+    of probability 0. A loss beyond the dtype's range is inf; its gradient is finite all the same.
 
     Args:
         logits: (..., V), float.

@@ -10,21 +10,21 @@ import numpy as np
 
 def row_sums(x: np.ndarray) -> np.ndarray:
     """s_i = sum_j x_ij = (x 1)_i: (M, N) -> (M,)."""
-    return x.dot(_ones(x.shape[1], x.dtype.char))
+    return x.dot(_all(1.0, x.shape[1], x.dtype.char))
 
 
 def column_sums(x: np.ndarray) -> np.ndarray:
     """s_j = sum_i x_ij = (1^T x)_j: (M, N) -> (N,)."""
-    return _ones(x.shape[0], x.dtype.char).dot(x)
+    return _all(1.0, x.shape[0], x.dtype.char).dot(x)
 
 
-def total(x: np.ndarray) -> Any:
-    """s = sum_i x_i = x . 1: (N,) -> ()."""
-    return x.dot(_ones(len(x), x.dtype.char))
+def mean(x: np.ndarray) -> Any:
+    """sum_i x_i / N = x . (1/N): (N,) -> (). It does not overflow where the sum would."""
+    return x.dot(_all(1 / len(x), len(x), x.dtype.char))
 
 
-@functools.lru_cache(maxsize=32)
-def _ones(n: int, dtype: str) -> np.ndarray:
-    ones = np.ones(n, dtype)
-    ones.flags.writeable = False  # it is shared
-    return ones
+@functools.lru_cache(maxsize=64)
+def _all(value: float, n: int, dtype: str) -> np.ndarray:
+    array = np.full(n, value, dtype)
+    array.flags.writeable = False  # it is shared
+    return array

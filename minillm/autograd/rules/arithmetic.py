@@ -1,7 +1,8 @@
 """Elementwise functions. y = f(a, b); g = dL/dy; each row gives dL/da, dL/db.
 
 At a kink the derivative is the mean of both sides (abs: 0; maximum of equals: a half each), except
-for `clip`, which lets the gradient through at its bounds.
+for `clip`, which lets the gradient through at its bounds. Of a nan and a number, maximum and minimum
+choose the nan, and so does the gradient.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from minillm.autograd.tensor import apply
+
 from .registry import RULES, array, composed
 
 _LN2, _LN10 = float(np.log(2)), float(np.log(10))
 
 
-def _larger(g: Any, a: Any, b: Any) -> Any:
-    """g where a > b, half of it where they are equal."""
-    return np.where(a == b, g / 2, np.where(a > b, g, 0))
+def _chosen(g: Any, y: Any, a: Any, b: Any) -> Any:
+    """g where y is a, half of it where y is both."""
+    return np.where((a == y) | np.isnan(a), np.where((b == y) | np.isnan(b), g / 2, g), 0)
 
 
 def _finite(y: Any) -> Any:
@@ -63,8 +66,8 @@ RULES.update({
     np.arctan:     (lambda g, y, x: g / (1 + x * x),),
     np.absolute:   (lambda g, y, x: g * np.sign(x),),
     np.sign:       (lambda g, y, x: g * 0,),
-    np.maximum:    (lambda g, y, a, b: _larger(g, a, b), lambda g, y, a, b: _larger(g, b, a)),
-    np.minimum:    (lambda g, y, a, b: _larger(g, b, a), lambda g, y, a, b: _larger(g, a, b)),
+    np.maximum:    (_chosen, lambda g, y, a, b: _chosen(g, y, b, a)),
+    np.minimum:    (_chosen, lambda g, y, a, b: _chosen(g, y, b, a)),
     np.where:      (lambda g, y, c, a, b: None,
                     lambda g, y, c, a, b: np.where(c, g, 0),
                     lambda g, y, c, a, b: np.where(c, 0, g)),
@@ -84,5 +87,4 @@ def _inside(x: Any, lo: Any, hi: Any) -> Any:
 
 @composed(np.clip)
 def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
-    from minillm.autograd.tensor import apply
     return apply(np.clip, (a, a_min if min is None else min, a_max if max is None else max))

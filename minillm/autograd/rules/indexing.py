@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .registry import RULES, composed, primitive
+from .registry import RULES, axis_index, composed, primitive
 
 
 def _picks_once(index: Any) -> bool:
@@ -81,4 +81,4 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     indices = np.asarray(indices)
     if axis is None:
         return np.reshape(x, -1)[indices]
-    return x[(slice(None),) * (axis % x.ndim) + (indices,)]
+    return x[(slice(None),) * axis_index("take", axis, x.shape) + (indices,)]

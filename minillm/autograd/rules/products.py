@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from minillm.autograd.tensor import apply
+
 from .registry import RULES, EachArgument, array, composed
 
 
@@ -112,7 +114,6 @@ RULES.update({
 
 @composed(np.einsum)
 def einsum(subscripts: Any, *operands: Any, optimize: Any = False) -> Any:
-    from minillm.autograd.tensor import apply
     if not isinstance(subscripts, str):
         raise TypeError("einsum on Tensors takes its subscripts as a string: np.einsum('ij,jk', a, b)")
     return apply(np.einsum, (subscripts, *map(array, operands)))

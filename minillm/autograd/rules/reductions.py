@@ -31,8 +31,11 @@ def _var(g: Any, y: Any, x: Any, axis: Any = None, ddof: float = 0, keepdims: bo
 
 
 def _extreme(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """max and min: to the element that was taken, in equal parts where several are equal."""
-    chosen = np.asarray(x == spread(y, x, axis, keepdims))
+    """max and min: to the element that was taken, in equal parts where several are equal.
+
+    A nan is taken before any number.
+    """
+    chosen = np.asarray(x == spread(y, x, axis, keepdims)) | np.isnan(x)
     share = spread(g, x, axis, keepdims) / np.maximum(chosen.sum(axis, keepdims=True), 1).astype(g.dtype)
     return np.where(chosen, share, 0)
 

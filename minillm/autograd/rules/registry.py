@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from minillm.autograd.tensor import Tensor, apply
+
 Rule = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,7 +45,6 @@ def primitive(function: F) -> F:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        from minillm.autograd.tensor import Tensor, apply
         if any(type(a) is Tensor for a in args):
             return apply(function, args, kwargs)
         return function(*args, **kwargs)
@@ -55,6 +56,19 @@ def primitive(function: F) -> F:
 def array(x: Any) -> Any:
     """x where it is an array or a Tensor already; the array of a list or a number."""
     return x if hasattr(x, "ndim") else np.asarray(x)
+
+
+def axis_index(function: str, axis: int, shape: tuple[int, ...]) -> int:
+    """The axis counted from the front.
+
+    Raises:
+        AxisError (a ValueError and an IndexError): the shape has no such axis.
+    """
+    ndim = len(shape)
+    if not -ndim <= axis < ndim:
+        raise np.exceptions.AxisError(f"np.{function}: axis = {axis} is outside [{-ndim}, {ndim}) for the "
+                                      f"shape {shape}")
+    return axis % ndim
 
 
 def composed(*numpy_functions: Any) -> Callable[[F], F]:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .registry import RULES, AllArguments, composed, primitive
+from minillm.autograd.tensor import Tensor, apply
+
+from .registry import RULES, AllArguments, axis_index, composed, primitive
 
 
 @primitive
@@ -16,11 +18,12 @@ def cast(x: Any, dtype: Any) -> Any:
 
 
 @primitive
-def _concatenate(*arrays: Any, axis: int | None = 0) -> Any:
+def concatenate(*arrays: Any, axis: int | None = 0) -> Any:
+    """The arrays joined along an axis, one argument each: so the tape sees them."""
     return np.concatenate(arrays, axis=axis)
 
 
-def _concatenate_rule(g: Any, y: Any, *arrays: Any, axis: int | None = 0) -> list[Any]:
+def _concatenate(g: Any, y: Any, *arrays: Any, axis: int | None = 0) -> list[Any]:
     """Cut g where the arrays were joined."""
     if axis is None:  # NumPy joined them flattened
         ends = np.cumsum([x.size for x in arrays])
@@ -41,7 +44,7 @@ def _pad(g: Any, y: Any, x: Any, widths: Any, constant_values: Any = 0) -> Any:
 
 RULES.update({
     cast.op:             (lambda g, y, x, dtype: cast(g, x.dtype),),  # type: ignore[attr-defined]
-    _concatenate.op:     AllArguments(_concatenate_rule),  # type: ignore[attr-defined]
+    concatenate.op:      AllArguments(_concatenate),  # type: ignore[attr-defined]
     np.reshape:          (lambda g, y, x, shape: np.reshape(g, x.shape),),
     np.transpose:        (_transpose,),
     np.swapaxes:         (lambda g, y, x, axis1, axis2: np.swapaxes(g, axis1, axis2),),
@@ -57,22 +60,22 @@ RULES.update({
 
 
 @composed(np.concatenate)
-def concatenate(arrays: Any, axis: int | None = 0) -> Any:
-    return _concatenate(*_common(arrays), axis=axis)
+def concatenate_all(arrays: Any, axis: int | None = 0) -> Any:
+    return concatenate(*_common(arrays), axis=axis)
 
 
 @composed(np.stack)
 def stack(arrays: Any, axis: int = 0) -> Any:
-    return _concatenate(*(np.expand_dims(a, axis) for a in _common(arrays)), axis=axis)
+    return concatenate(*(np.expand_dims(a, axis) for a in _common(arrays)), axis=axis)
 
 
 def _common(arrays: Any) -> list[Any]:
-    from minillm.autograd.tensor import Tensor
     return [a if isinstance(a, Tensor) else np.asarray(a) for a in arrays]
 
 
 @composed(np.split)
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    axis = axis_index("split", axis, x.shape)
     if np.ndim(indices_or_sections) == 0 and x.shape[axis] % indices_or_sections:
         raise ValueError(f"np.split: an axis of length {x.shape[axis]} does not divide into "
                          f"{indices_or_sections} equal parts (np.array_split allows it)")
@@ -81,7 +84,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
 
 @composed(np.array_split)
 def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
-    axis = axis % x.ndim
+    axis = axis_index("array_split", axis, x.shape)
     # NumPy itself says where the cuts are, on the plain indices of the axis.
     cuts = np.array_split(np.arange(x.shape[axis]), indices_or_sections)
     starts = np.cumsum([0, *(len(c) for c in cuts)])
@@ -93,7 +96,6 @@ def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
 
 @composed(np.pad)
 def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Any:
-    from minillm.autograd.tensor import apply
     if mode != "constant":
         raise TypeError(f"np.pad on Tensors knows mode='constant', not {mode!r}")
     if isinstance(pad_width, dict):  # axis -> widths; the other axes are left alone
