@@ -338,7 +338,12 @@ def apply_fused(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     value, saved = op.forward(*arrays, save=save, **kwargs)
     made: Any
     if type(value) is not tuple:
-        made = _made_by(op, args, kwargs, value, save, saved)
+        made = Tensor.__new__(Tensor)
+        made.data = value if type(value) is np.ndarray else np.asarray(value)
+        made.grad = made.name = made.where = None
+        made.requires_grad = save
+        made.saved = saved
+        made.op, made.args, made.kwargs = (op, args, kwargs) if save else (None, (), _NO_OPTIONS)
         if state.observer is not None:
             state.observer.after(made, op, args, kwargs)
         return made
@@ -364,15 +369,10 @@ def output(*_: Any, **__: Any) -> NoReturn:
 
 def _made_by(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any, record: bool,
              saved: Any = None) -> Tensor:
-    out = Tensor.__new__(Tensor)
-    out.data = value if type(value) is np.ndarray else np.asarray(value)
-    out.grad = out.name = out.where = None
-    out.saved = saved
-    out.requires_grad = record
+    out = Tensor(value)
     if record:
-        out.op, out.args, out.kwargs = op, args, kwargs
-    else:
-        out.op, out.args, out.kwargs = None, (), _NO_OPTIONS
+        out.requires_grad = True
+        out.op, out.args, out.kwargs, out.saved = op, args, kwargs, saved
     return out
 
 

@@ -14,14 +14,15 @@ from .sums import column_sums
 
 
 def forward(x: np.ndarray, W: np.ndarray, b: np.ndarray, *, save: bool) -> tuple[np.ndarray, None]:
-    if W.ndim != 2 or x.shape[-1:] != W.shape[:1] or b.shape != W.shape[1:]:
+    try:
+        y = _rows(x).dot(W)  # (N, E); for two matrices `dot` is `@`, with less ado
+        if b.dtype == y.dtype:
+            y += b
+        else:  # NumPy promotes
+            y = y + b
+    except (ValueError, IndexError):  # caught: to check first would cost a small layer more than its bias
         raise ValueError(f"linear needs x (..., D), W (D, E) and b (E,), not {x.shape}, {W.shape} "
-                         f"and {b.shape}")
-    y = _rows(x).dot(W)  # (N, E); for two matrices `dot` is `@`, with less ado
-    if b.dtype == y.dtype:
-        y += b
-    else:  # NumPy promotes
-        y = y + b
+                         f"and {b.shape}") from None
     return (y if x.ndim == 2 else y.reshape(*x.shape[:-1], len(b))), None
 
 

@@ -15,9 +15,6 @@ from minillm.formulas.cross_entropy import check_labels
 from .op import FusedOp
 from .sums import mean, row_sums
 
-# A difference beyond the dtype is -inf: its exponential is 0, as it should be.
-_subtract = np.errstate(over="ignore")(np.subtract)
-
 
 @functools.lru_cache(maxsize=32)
 def _row_starts(n: int, vocab: int) -> np.ndarray:
@@ -31,7 +28,9 @@ def forward(logits: np.ndarray, labels: np.ndarray, *, save: bool, ignore_index:
     every = check_labels(logits, labels, ignore_index, label_smoothing)
     vocab = logits.shape[-1]
     x = logits.reshape(labels.size, vocab)  # (N, V)
-    y = labels.reshape(-1).astype(np.intp, copy=False)  # (N,)
+    y = labels.reshape(-1)  # (N,)
+    if y.dtype != np.intp:
+        y = y.astype(np.intp)
     if not every:
         kept = y != ignore_index
         x, y = x[kept], y[kept]
@@ -40,7 +39,7 @@ def forward(logits: np.ndarray, labels: np.ndarray, *, save: bool, ignore_index:
         return np.zeros((), logits.dtype), None
     at = _row_starts(n, vocab) + y  # the labels' places in p, flat: one axis is indexed faster
     # (N, V) in one block; from here on in place
-    z = _subtract(x, np.maximum.reduce(x, axis=1, keepdims=True), order="C")
+    z = np.subtract(x, np.maximum.reduce(x, axis=1, keepdims=True), order="C")
     flat = z.reshape(-1)  # (N V,)
     z_label = flat.take(at)
     if label_smoothing:
@@ -57,8 +56,7 @@ def forward(logits: np.ndarray, labels: np.ndarray, *, save: bool, ignore_index:
     if not save:
         return loss, None
     # dL/dlogits = (p - q) / N, with q the (smoothed) target distribution.
-    s *= n
-    p *= np.reciprocal(s, out=s)[:, None]
+    p *= np.divide(1 / n, s, out=s)[:, None]
     if label_smoothing:
         p -= np.where(finite, (share / n)[:, None], 0)
     flat[at] -= (1 - label_smoothing) / n
