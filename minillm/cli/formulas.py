@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from typing import Annotated
 
 import typer
@@ -26,7 +27,9 @@ def formulas(
     rows = list(LEDGER.values())
     if name is not None:
         if name not in LEDGER:
-            raise UserError(f"no equation is named {name!r}: known are {', '.join(LEDGER)}")
+            near = get_close_matches(name, LEDGER, n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(LEDGER)}"
+            raise UserError(f"no equation is named {name!r}: {hint}")
         rows = [LEDGER[name]]
     if as_json:
         typer.echo(json.dumps([row.to_json() for row in rows], indent=2, ensure_ascii=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,8 +76,9 @@ def lm(
     if resume_run:
         _refuse_other_options(context)
         trainer = resume(out, data=path)
-        console.print(f"Going on at step {trainer.step} of {trainer.settings.steps} in {out}/",
-                      highlight=False, markup=False)
+        what = "This run is finished:" if trainer.is_finished() else "Going on at"
+        console.print(f"{what} step {trainer.step} of {trainer.settings.steps} in {out}/", highlight=False,
+                      markup=False)
     else:
         values = {f.name: context.params[f.name] for f in fields(LanguageModelling)}
         config = LanguageModelling(**{**values, "data": path})
@@ -90,6 +92,10 @@ def lm(
                 how = trainer.fit(reporter, max_seconds=max_seconds)
         finally:  # a run that ends in an error has its picture too
             _draw(trainer)
+        if how == "out of time":
+            loss = trainer.keep_if_best()
+            console.print(f"Time is up. At step {trainer.step}: validation {bits_per_character(loss):.3f} "
+                          f"bits per character.", highlight=False)
     _conclude(console, trainer, how, out)
 
 
@@ -131,17 +137,14 @@ def _conclude(console: Console, trainer: Trainer, how: str, out: Path) -> None:
                       f"gap {best['gap_bpc']:+.3f}.", highlight=False)
     files = ", ".join(p.name for p in sorted(out.iterdir()) if not p.name.startswith("."))
     console.print(f"{out}/ holds {files}.", highlight=False, markup=False, soft_wrap=True)
-    if how == "out of time":
-        loss = trainer.evaluate(trainer.validation)
-        console.print(f"Now, at step {trainer.step}: validation {bits_per_character(loss):.3f} bits per "
-                      f"character.", highlight=False)
     if how in ("interrupted", "out of time"):
         console.print(f"Stopped ({how}) at step {trainer.step} of {trainer.settings.steps}; nothing is lost. "
-                      f"Go on with: minillm train lm --out {out} --resume", highlight=False, markup=False,
+                      f"Go on with: minillm train lm --out {shlex.quote(str(out))} --resume",
+                      highlight=False, markup=False,
                       soft_wrap=True)
         raise typer.Exit(130 if how == "interrupted" else 0)
     if how == "stopped early":
         console.print(f"Stopped early: no better validation loss in {trainer.settings.patience} "
                       "evaluations.", highlight=False)
-    console.print(f"Read what it writes: minillm generate {out} --prompt \"The \"", highlight=False,
+    console.print(f"Read what it writes: minillm generate {shlex.quote(str(out))}", highlight=False,
                   markup=False, soft_wrap=True)

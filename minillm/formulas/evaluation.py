@@ -27,7 +27,8 @@ def perplexity(loss: Any) -> Any:
 
     Source: Jelinek et al. 1977.
     """
-    return np.exp(loss)
+    with np.errstate(over="ignore"):  # a diverged model has perplexity inf
+        return np.exp(loss)
 
 
 @equation(

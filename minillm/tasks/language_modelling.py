@@ -161,8 +161,10 @@ def resume(out: str | Path, *, data: str | None = None) -> Trainer:
         trainer = config._trainer(run, config._parts(text, tokenizer))
         if run.checkpoint.exists():
             trainer.restore()
-        else:  # it was stopped before its first checkpoint: what it had done will be done again
-            run.truncate_metrics(0)
+        elif run.read_metrics():
+            raise UserError(f"{str(run.path)!r} has lost its checkpoint.safetensors: restore it, or "
+                            "start anew with --overwrite")
+        # else it was stopped before its first checkpoint: it begins again
     except BaseException:
         run.close()
         raise

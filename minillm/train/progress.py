@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class TerminalReporter:
@@ -23,9 +23,9 @@ class TerminalReporter:
         self.console = console
         self.steps = steps
         self._progress = Progress(
-            TextColumn("step {task.completed}/{task.total}"), BarColumn(bar_width=24),
-            TextColumn("{task.fields[figures]}"), TimeElapsedColumn(), TextColumn("left"),
-            TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+            TextColumn("step {task.completed}/{task.total}"), BarColumn(bar_width=10),
+            TextColumn("{task.fields[figures]}"), TimeRemainingColumn(), TextColumn("left"),
+            console=console, transient=True, disable=not console.is_terminal)
         self._task = self._progress.add_task("", total=steps, completed=start, figures="")
         self._header_shown = False
 
@@ -37,8 +37,8 @@ class TerminalReporter:
         self._progress.stop()
 
     def step(self, record: dict[str, Any]) -> None:
-        figures = (f"loss {record['loss']:.3f}  {record['bpc']:.3f} bits/char  "
-                   f"{record['tokens_per_s']:,.0f} tokens/s")
+        figures = (f"loss {record['loss']:.2f}  {record['bpc']:.2f} bits/char  "
+                   f"{record['tokens_per_s'] / 1000:,.0f}k tokens/s")
         self._progress.update(self._task, completed=record["step"], figures=figures)
 
     def evaluated(self, record: dict[str, Any]) -> None:

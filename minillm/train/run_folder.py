@@ -184,7 +184,7 @@ class RunFolder:
         return f"RunFolder({str(self.path)!r}{', locked' if self._lock else ''})"
 
     def _refuse_a_run(self) -> None:
-        for file in (self._config, self.metrics, self.checkpoint, self.best):
+        for file in (self._config, self.metrics, self.checkpoint, self.best, self.picture):
             if os.path.exists(file):  # Path.exists raises for a name that is too long
                 raise UserError(
                     f"{str(self.path)!r} already holds a run ({file.name}): go on with it by"

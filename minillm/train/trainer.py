@@ -165,6 +165,17 @@ class Trainer:
                 "val_bpc": bits(val), "gap_bpc": bits(val - train), "best": better,
                 "penalty": self.optimizer.penalty()}
 
+    def keep_if_best(self) -> float:
+        """Measure the validation loss now, between two evaluations; keep the model if it is the best.
+
+        Nothing that later steps depend on is touched, so a resumed run ends with the same bits.
+        """
+        loss = self.evaluate(self.validation)
+        if loss < self.best_loss:
+            save_checkpoint(self.run_folder.best, self.model.state_dict(),
+                            {"step": self.step, "val_loss": loss})
+        return loss
+
     # ---- the loop --------------------------------------------------------------------------------
 
     def is_finished(self) -> bool:

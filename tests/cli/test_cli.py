@@ -94,6 +94,8 @@ def wrong_files(folder: Path) -> dict[str, Path]:
     (folder / "short.txt").write_text("ab\n\ncd")
     lines = (f"line {i} of one more text, {i}." for i in range(99))
     (folder / "other.txt").write_text("\n\n".join(lines))
+    (folder / "pictures").mkdir()
+    (folder / "pictures" / "loss.png").write_bytes(b"mine")
     (folder / "foreign").mkdir()
     (folder / "foreign" / "notes.txt").write_text("mine")
     return {p.name: p for p in folder.iterdir()}
@@ -136,7 +138,8 @@ CASES = {  # name -> (arguments, words that the one line must have)
     "temperature": (["generate", "{run}", "--temperature", "-1"], ["temperature = -1"]),
     "top-p": (["generate", "{run}", "--top-p", "0"], ["top_p = 0"]),
     "top-k": (["generate", "{run}", "--top-k", "0"], ["top_k = 0"]),
-    "unknown equation": (["formulas", "nothing"], ["nothing", "adam_step"]),
+    "unknown equation": (["formulas", "adam"], ["'adam'", "did you mean adam_step"]),
+    "a folder with a file of the run's names": (["train", "lm", "--out", "{dir}/pictures"], ["loss.png"]),
 }
 
 
@@ -198,7 +201,11 @@ def test_remains_of_a_run_can_be_resumed_or_overwritten(text: Path, tmp_path: Pa
     assert minillm(*start).returncode == 0
     whole = (out / "checkpoint.safetensors").read_bytes()
     for name in ("checkpoint.safetensors", "best.safetensors"):
-        (out / name).unlink()  # killed before the first checkpoint
+        (out / name).unlink()
+    done = minillm("train", "lm", "--out", out, "--resume")
+    assert done.returncode == 1
+    assert "lost its checkpoint" in done.stderr
+    (out / "metrics.jsonl").unlink()  # as if killed before the first checkpoint
     assert minillm("train", "lm", "--out", out, "--resume").returncode == 0
     again = _without_times(out / "checkpoint.safetensors")
     assert again == _without_times(out / "checkpoint.safetensors", whole)
