@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from .losses import get as get_loss
 METRICS = {"accuracy": None, "acc": None, "categorical_accuracy": False, "sparse_categorical_accuracy": True}
 
 
-class Trainable(nn.Module):
+class Trainable(nn.Module, ABC):
     """The part of a model that trains it; `Sequential` is the part that has layers."""
 
     name: str
@@ -38,9 +39,12 @@ class Trainable(nn.Module):
     weights: Any
     losses: Any
 
-    def shape_of_output(self, shape: Any) -> Any: raise NotImplementedError
-    def _as_input(self, x: Any, name: str) -> np.ndarray: raise NotImplementedError
-    def _run(self, x: Any, training: bool) -> Any: raise NotImplementedError
+    @abstractmethod
+    def shape_of_output(self, shape: Any) -> Any: ...
+    @abstractmethod
+    def _as_input(self, x: Any, name: str) -> np.ndarray: ...
+    @abstractmethod
+    def _run(self, x: Any, training: bool) -> Any: ...
 
     def compile(self, optimizer: Any, loss: Any, metrics: Sequence[str] | None = None) -> None:
         """Choose how to train.

@@ -112,7 +112,7 @@ def split(text: str, *, fractions: Sequence[float] = (0.9, 0.05, 0.05), seed: in
     Why so. Repeats are dropped *before* splitting because the default text repeats itself: without
     that, 22% to 43% of the 40-character windows of validation also stand in train (seeds 0 to 4,
     Python 3.11.7, each run of white space as one space); after it, 2% to 7%, from near-repeats.
-    tests/text/test_text_corpus.py counts them again. Blocks, not single paragraphs (4% to 8%),
+    tests/text/test_text_corpus.py counts them again. Blocks, not single paragraphs,
     because a paragraph's neighbours give it away; blocks no larger, because a small part must hold
     many of them to be like the rest. Still, validation is of the same style and subject as train.
 

@@ -85,6 +85,23 @@ def test_time_limit_saves_and_goes_on(tmp_path: Path, text: str) -> None:
     again.run_folder.close()
 
 
+def test_the_best_model_is_kept_when_time_is_up(tmp_path: Path, text: str) -> None:
+    trainer = LanguageModelling(data=text, **TINY).start(tmp_path / "run")
+    stop = lambda step: os.kill(os.getpid(), signal.SIGINT) if step == 10 else None
+    trainer.fit(Silent(), after_step=stop)
+    before = trainer.best_loss, trainer.best_step, trainer.bad_evaluations
+    loss = trainer.keep_if_best()  # step 10 is better than the evaluation at step 6
+    assert loss < before[0]
+    assert (trainer.best_loss, trainer.best_step, trainer.bad_evaluations) == before
+    assert load_model(tmp_path / "run")[2] == {"step": 10, "val_loss": loss}
+    trainer.best_loss = 0.0
+    for p in trainer.model.parameters():
+        p.data[...] = 0
+    trainer.keep_if_best()
+    assert load_model(tmp_path / "run")[2]["val_loss"] == loss, "a worse model is not kept"
+    trainer.run_folder.close()
+
+
 def test_patience_stops_and_the_best_model_is_kept(tmp_path: Path, text: str) -> None:
     config = LanguageModelling(data=text, **{**TINY, "lr": 0.0, "patience": 2, "steps": 1000})
     trainer = config.start(tmp_path / "run")

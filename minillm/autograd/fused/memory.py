@@ -6,7 +6,7 @@ import numpy as np
 
 
 def keep_freed_memory() -> None:
-    """Let freed arrays of up to 32 MiB stay with the process: an LSTM's step took half as long again.
+    """Let freed arrays of up to 32 MiB stay with the process.
 
     glibc returns a freed block above its mmap threshold, at first 128 KiB, to the kernel, and the next
     call pays a page fault for every 4 KiB it touches. The threshold follows the largest block freed so
