@@ -5,6 +5,9 @@ minillm that this package imports. `minillm doctor` reads `DISTRIBUTION`, withou
 file, to tell this package from others that are called `kernels` too.
 """
 
+from .adam import adam_step
+from .cross_entropy import softmax_cross_entropy
+
 DISTRIBUTION = "minillm-course"
 
-__all__ = ["DISTRIBUTION"]
+__all__ = ["DISTRIBUTION", "adam_step", "softmax_cross_entropy"]

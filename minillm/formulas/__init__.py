@@ -5,12 +5,14 @@ The functions are written with `np.` alone. On float64 arrays they are the refer
 """
 
 from .cross_entropy import cross_entropy, cross_entropy_of_labels, softmax_cross_entropy
+from .cross_entropy_rows import cross_entropy_rows, cross_entropy_rows_gradient, soft_cap, z_loss
 from .evaluation import bits_per_character, perplexity
 from .ledger import LEDGER, Equation, equation
 from .linear import linear
 from .lstm import lstm, lstm_cell, sigmoid
 from .optimizers import (
     adam_step,
+    amsgrad_step,
     clip_by_norm,
     global_norm,
     gradient_descent_step,
@@ -21,9 +23,9 @@ from .regularization import decoupled_weight_decay, dropout, l1_penalty, l2_pena
 from .softmax import log_softmax, logsumexp, softmax
 
 __all__ = [
-    "LEDGER", "Equation", "adam_step", "bits_per_character", "clip_by_norm", "cross_entropy",
-    "cross_entropy_of_labels", "decoupled_weight_decay", "dropout", "equation", "global_norm",
-    "gradient_descent_step", "l1_penalty", "l2_penalty", "linear", "log_softmax", "logsumexp", "lstm",
-    "lstm_cell", "momentum_step", "perplexity", "sigmoid", "softmax", "softmax_cross_entropy",
-    "warmup_cosine",
+    "LEDGER", "Equation", "adam_step", "amsgrad_step", "bits_per_character", "clip_by_norm", "cross_entropy",
+    "cross_entropy_of_labels", "cross_entropy_rows", "cross_entropy_rows_gradient", "decoupled_weight_decay",
+    "dropout", "equation", "global_norm", "gradient_descent_step", "l1_penalty", "l2_penalty", "linear",
+    "log_softmax", "logsumexp", "lstm", "lstm_cell", "momentum_step", "perplexity", "sigmoid", "soft_cap",
+    "softmax", "softmax_cross_entropy", "warmup_cosine", "z_loss",
 ]

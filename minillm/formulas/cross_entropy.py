@@ -12,6 +12,7 @@ from .softmax import log_softmax
 
 _TEST = "tests/formulas/test_cross_entropy.py::"
 _FUSED = "minillm.autograd.fused:softmax_cross_entropy"
+_KERNELS = ("kernels.triton.cross_entropy:rows", "kernels.cuda.cross_entropy:rows")
 _LATEX = r"L(\theta) = -\frac{1}{N}\sum_{i=1}^{N} \sum_{j=1}^{V} y_{ij} \log p(x_i; \theta)_j"
 _SYMBOLS = {"N": "number of samples", "V": "vocabulary size",
             "y_ij": "one-hot code of the j-th word of sample i",
@@ -25,7 +26,7 @@ def _distribution(rng: np.random.Generator, n: int, v: int) -> np.ndarray:
 
 @equation(
     "4.1", _LATEX, title="cross-entropy, one-hot targets", title_zh="交叉熵（one-hot 形式）",
-    symbols=_SYMBOLS, fused=_FUSED, source="article section 4.1",
+    symbols=_SYMBOLS, fused=_FUSED, kernels=_KERNELS, source="article section 4.1",
     example=lambda rng: (np.eye(5, dtype=int)[rng.integers(0, 5, 4)], _distribution(rng, 4, 5)),
     test=_TEST + "test_one_hot_form_by_hand")
 def cross_entropy(y: Any, p: Any) -> Any:
@@ -58,7 +59,7 @@ def cross_entropy(y: Any, p: Any) -> Any:
     "4.1", r"L(\theta) = -\frac{1}{N}\sum_{i=1}^{N} \log p(x_i; \theta)_{y_i}",
     title="cross-entropy, labels", title_zh="交叉熵（类别标签形式）",
     symbols={**_SYMBOLS, "y_i": "index of the true word of sample i"},
-    fused=_FUSED, source="article section 4.1: the inner sum has one term that is not 0",
+    fused=_FUSED, kernels=_KERNELS, source="article section 4.1: the inner sum has one term that is not 0",
     example=lambda rng: (rng.integers(0, 5, 4), _distribution(rng, 4, 5)),
     test=_TEST + "test_label_form_equals_one_hot_form")
 def cross_entropy_of_labels(y: Any, p: Any) -> Any:
@@ -94,7 +95,8 @@ def cross_entropy_of_labels(y: Any, p: Any) -> Any:
     symbols={"x_ij": "logit of word j in sample i", "lse": "log-sum-exp",
              "q_ij": "one-hot target, smoothed by e: (1-e) one-hot + e/K",
              "N": "number of labels that are not ignored"},
-    fused=_FUSED, source="article sections 4.1 and 5.1; label smoothing: Szegedy et al. 2016",
+    fused=_FUSED, kernels=_KERNELS,
+    source="article sections 4.1 and 5.1; label smoothing: Szegedy et al. 2016",
     example=lambda rng: (rng.standard_normal((4, 5)), rng.integers(0, 5, 4)),
     test=_TEST + "test_logits_form_equals_label_form")
 def softmax_cross_entropy(logits: Any, labels: Any, *, ignore_index: int = -100,

@@ -11,6 +11,7 @@ import numpy as np
 from .ledger import equation
 
 _TEST = "tests/formulas/test_optimizers.py::"
+_ADAM_KERNELS = ("kernels.triton.adam:update", "kernels.cuda.adam:update")
 
 
 def _vectors(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
@@ -84,7 +85,8 @@ def momentum_step(theta: Any, g: Any, u: Any, *, alpha: float = 0.01, mu: float 
     symbols={"m_t": "estimate of the gradient's first moment", "v_t": "of its second moment",
              "beta_1, beta_2": "momentum parameters", "g_t": "gradient at step t", "alpha": "learning rate",
              "epsilon": "small positive number against division by zero"},
-    fused="minillm.optim:Adam", source="article section 4.3; Kingma & Ba 2015, algorithm 1",
+    fused="minillm.optim:Adam", kernels=_ADAM_KERNELS,
+    source="article section 4.3; Kingma & Ba 2015, algorithm 1",
     example=lambda rng: (*_vectors(rng, 3), rng.uniform(0.5, 2, 6), 3),
     test=_TEST + "test_adam_by_hand")
 def adam_step(theta: Any, g: Any, m: Any, v: Any, t: int, *, alpha: float = 1e-3, beta1: float = 0.9,
@@ -115,6 +117,45 @@ def adam_step(theta: Any, g: Any, m: Any, v: Any, t: int, *, alpha: float = 1e-3
     v_hat = v / (1 - beta2**t)
     theta = theta - alpha / (np.sqrt(v_hat) + eps) * m_hat
     return theta, m, v
+
+
+@equation(
+    "-", r"\bar v_t = \max(\bar v_{t-1}, v_t),\quad "
+    r"\theta_{t+1} = \theta_t - \frac{\alpha}{\sqrt{\bar v_t / (1 - \beta_2^t)} + \epsilon}\hat m_t",
+    title="AMSGrad", title_zh="AMSGrad 优化器",
+    symbols={"v_bar": "the largest second moment so far", "m_hat": "the first moment, corrected, as in Adam",
+             "alpha": "learning rate", "beta_1, beta_2": "momentum parameters", "epsilon": "as in Adam"},
+    source="Reddi, Kale & Kumar 2018, algorithm 2, with Adam's corrections as in torch.optim.Adam",
+    kernels=_ADAM_KERNELS,
+    example=lambda rng: (*_vectors(rng, 3), rng.uniform(0.5, 2, 6), rng.uniform(0.5, 2, 6), 3),
+    test=_TEST + "test_amsgrad_against_torch")
+def amsgrad_step(theta: Any, g: Any, m: Any, v: Any, v_bar: Any, t: int, *, alpha: float = 1e-3,
+                 beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> tuple[Any, Any, Any, Any]:
+    """One step of Adam whose denominator never shrinks.
+
+        m_t, v_t as in `adam_step`
+        v_bar_t = max(v_bar_{t-1}, v_t)
+        theta_{t+1} = theta_t - alpha / (sqrt(v_bar_t / (1 - beta2^t)) + eps) m_hat
+
+    Args:
+        theta, g, m, v, v_bar: parameters, gradient, moments, largest v so far (0 at first); one shape.
+        t: the step, counted from 1.
+        alpha: learning rate, > 0.
+        beta1, beta2: decay of the moments, in [0, 1).
+        eps: > 0, in units of the gradient.
+
+    Returns:
+        (theta, m, v, v_bar), all new.
+
+    Source: Reddi, Kale & Kumar 2018, algorithm 2.
+    """
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    v_bar = np.maximum(v_bar, v)
+    m_hat = m / (1 - beta1**t)
+    v_hat = v_bar / (1 - beta2**t)
+    theta = theta - alpha / (np.sqrt(v_hat) + eps) * m_hat
+    return theta, m, v, v_bar
 
 
 @equation(

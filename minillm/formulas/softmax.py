@@ -8,6 +8,7 @@ import numpy as np
 
 from .ledger import equation
 
+_KERNELS = ("kernels.triton.cross_entropy:rows", "kernels.cuda.cross_entropy:rows")
 _TEST = "tests/formulas/test_softmax.py::"
 
 
@@ -59,7 +60,7 @@ def logsumexp(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
     example=lambda rng: (rng.standard_normal((3, 5)),),
     test=_TEST + "test_softmax_is_a_distribution",
     source="article section 5.1 (activation='softmax')",
-    fused="minillm.autograd.fused:softmax_cross_entropy")
+    fused="minillm.autograd.fused:softmax_cross_entropy", kernels=_KERNELS)
 def softmax(x: Any, axis: int = -1) -> Any:
     """Probabilities that are proportional to exp(x).
 
@@ -85,7 +86,7 @@ def softmax(x: Any, axis: int = -1) -> Any:
     example=lambda rng: (rng.standard_normal((3, 5)),),
     test=_TEST + "test_log_softmax_of_huge_logits",
     source="article section 4.1 with 5.1",
-    fused="minillm.autograd.fused:softmax_cross_entropy")
+    fused="minillm.autograd.fused:softmax_cross_entropy", kernels=_KERNELS)
 def log_softmax(x: Any, axis: int = -1) -> Any:
     """log softmax(x), exact where softmax itself would round to 0.
 

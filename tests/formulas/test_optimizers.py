@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from minillm import formulas
-from minillm.formulas import clip_by_norm, global_norm, gradient_descent_step, momentum_step, warmup_cosine
+from minillm.formulas import (
+    amsgrad_step,
+    clip_by_norm,
+    global_norm,
+    gradient_descent_step,
+    momentum_step,
+    warmup_cosine,
+)
 
 STEPS = 20
 
@@ -122,3 +129,17 @@ def test_warmup_cosine():
     assert factors[109:] == [pytest.approx(0.1)] * 21
     assert all(a >= b for a, b in pairwise(factors[9:]))
     assert warmup_cosine(1, warmup=0, total=4) < 1
+
+
+def test_amsgrad_against_torch(rng):
+    theta = rng.standard_normal(7)
+    p = torch.nn.Parameter(torch.tensor(theta))
+    peer = torch.optim.Adam([p], lr=0.1, amsgrad=True)
+    m = v = v_bar = np.zeros(7)
+    for t in range(1, 30):
+        g = rng.standard_normal(7) * (10 if t == 3 else 0.1)
+        p.grad = torch.tensor(g)
+        peer.step()
+        theta, m, v, v_bar = amsgrad_step(theta, g, m, v, v_bar, t, alpha=0.1)
+    np.testing.assert_allclose(theta, p.detach().numpy(), rtol=1e-12)
+    assert (v_bar > v).any()
