@@ -7,7 +7,8 @@ file, to tell this package from others that are called `kernels` too.
 
 from .adam import adam_step
 from .cross_entropy import softmax_cross_entropy
+from .linear_cross_entropy import linear_cross_entropy
 
 DISTRIBUTION = "minillm-course"
 
-__all__ = ["DISTRIBUTION", "adam_step", "softmax_cross_entropy"]
+__all__ = ["DISTRIBUTION", "adam_step", "linear_cross_entropy", "softmax_cross_entropy"]

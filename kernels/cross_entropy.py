@@ -72,46 +72,54 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, ignore_index: int = -100,
 
     Source: article sections 4.1 and 5.1; Szegedy et al. 2016 (e); Chowdhery et al. 2022 (zeta).
     """
-    x = _Rows.of("logits", logits)
-    y = _labels(labels, x, ignore_index)
+    x = Rows.of("logits", logits)
+    y = row_labels(labels, x, ignore_index)
     options = check_options(ignore_index, label_smoothing, z_loss, softcap)
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction = {reduction!r} must be one of {', '.join(map(repr, REDUCTIONS))}")
-    chosen = _backend(backend, x)
+    chosen = backend_for(backend, x)
     wide = "float64" if x.rows.dtype == "float64" else "float32"
-    weights = _floats("class_weights", class_weights, x, wide, [(x.vocab,)])
+    weights = factors_of("class_weights", class_weights, x, wide, [(x.vocab,)])
     shapes = [(), x.shape[:-1]] if reduction == "none" else [()]
-    grad = _floats("grad_loss", grad_loss, x, wide, shapes)
-    dx = _Rows.of("out", _out(out, x)) if gradient else None
+    grad = factors_of("grad_loss", grad_loss, x, wide, shapes)
+    dx = Rows.of("out", _out(out, x)) if gradient else None
     fresh = arrays.empty if x.vocab else arrays.zeros  # no class, so every label is ignored
     losses, lse = (fresh(x.owner, (len(x),), wide) for _ in range(2))
-    factors = arrays.empty(x.owner, (2,), wide) if reduction == "mean" else None
-    summed = None if reduction == "none" else arrays.zeros(x.owner, (), wide)
-    launch(chosen, x.rows, y, None if dx is None else dx.rows, arrays.view(losses), arrays.view(lse),
-           scales=None if factors is None else arrays.view(factors), weights=weights, grad=grad,
-           summed=None if summed is None else arrays.view(summed), **options)
-    loss = losses.reshape(x.shape[:-1]) if summed is None else summed
+    factors = launch_scales(chosen, x, y, weights, ignore_index, wide) if reduction == "mean" else None
+    launch_rows(chosen, x.rows, y, None if dx is None else dx.rows, arrays.view(losses), arrays.view(lse),
+                scales=factors, weights=weights, grad=grad, **options)
+    loss = losses.reshape(x.shape[:-1]) if reduction == "none" else launch_total(chosen, losses)
     return (arrays.as_kind(loss, logits), arrays.as_kind(lse.reshape(x.shape[:-1]), logits),
             None if dx is None else arrays.as_kind(dx.owner if out is None else out, logits))
 
 
-def launch(backend: ModuleType, x: View, y: View, dx: View | None, loss: View, lse: View, *,
-           scales: View | None, weights: View | None, grad: View | None, summed: View | None,
-           ignore_index: int, **options: Any) -> None:
-    """The three launches, over guarded copies where the arrays are on the CPU."""
-    names = ("logits", "labels", "dlogits", "loss", "lse", "scales", "class_weights", "grad_loss", "total")
-    views = (x, y, dx, loss, lse, scales, weights, grad, summed)
-    with guarded(views, names) as moved:
-        x_, y_, dx_, loss_, lse_, scales_, weights_, grad_, summed_ = moved
-        if not x.shape[0]:
-            return
-        if scales is not None:
-            backend.scales(y_, weights_, scales_, ignore_index=ignore_index, vocab=x.shape[1])
-        if x.shape[1]:
-            backend.rows(x_, y_, dx_, loss_, lse_, scales=scales_, grad=grad_, weights=weights_,
-                         ignore_index=ignore_index, **options)
-        if summed is not None:
-            backend.total(loss_, summed_)
+def launch_scales(backend: ModuleType, x: Rows, y: View, weights: View | None, ignore_index: int,
+                  dtype: str) -> View:
+    """(1/D, 1/N) on the logits' device, which the mean divides by."""
+    out = arrays.view(arrays.zeros(x.owner, (2,), dtype))
+    if len(x):
+        with guarded((y, weights, out), ("labels", "class_weights", "scales")) as (y_, weights_, out_):
+            backend.scales(y_, weights_, out_, ignore_index=ignore_index, vocab=x.vocab)
+    return out
+
+
+def launch_rows(backend: ModuleType, x: View, y: View, dx: View | None, loss: View, lse: View, *,
+                scales: View | None, weights: View | None, grad: View | None, **options: Any) -> None:
+    """The kernel over all rows of x, in guarded copies where the arrays are on the CPU."""
+    names = ("logits", "labels", "dlogits", "loss", "lse", "scales", "class_weights", "grad_loss")
+    if x.size:
+        with guarded((x, y, dx, loss, lse, scales, weights, grad), names) as moved:
+            x_, y_, dx_, loss_, lse_, scales_, weights_, grad_ = moved
+            backend.rows(x_, y_, dx_, loss_, lse_, scales=scales_, grad=grad_, weights=weights_, **options)
+
+
+def launch_total(backend: ModuleType, losses: Any) -> Any:
+    """The sum of the rows' losses, an array () beside them."""
+    out = arrays.zeros(losses, ())
+    if losses.shape[0]:
+        with guarded((arrays.view(losses), arrays.view(out)), ("loss", "total")) as (losses_, out_):
+            backend.total(losses_, out_)
+    return out
 
 
 def check_options(ignore_index: int, label_smoothing: float, z_loss: float,
@@ -132,7 +140,7 @@ def check_options(ignore_index: int, label_smoothing: float, z_loss: float,
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
     """An array of logits as rows.
 
     Attributes:
@@ -146,7 +154,7 @@ class _Rows:
     shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, name: str, array: Any) -> _Rows:
+    def of(cls, name: str, array: Any) -> Rows:
         array = arrays.adopt(array)
         seen = arrays.view(array)
         if not seen.shape:
@@ -187,7 +195,7 @@ def row_stride(seen: View) -> int | None:
     return stride if stride >= V else None  # rows that overlap (broadcast ones) are copied
 
 
-def _out(out: Any, x: _Rows) -> Any:
+def _out(out: Any, x: Rows) -> Any:
     if out is None:
         return arrays.empty(x.owner, x.shape)
     seen = arrays.view(out)
@@ -202,7 +210,7 @@ def _out(out: Any, x: _Rows) -> Any:
     return out
 
 
-def _labels(labels: Any, x: _Rows, ignore_index: int) -> View:
+def row_labels(labels: Any, x: Rows, ignore_index: int) -> View:
     """(R,) int64 or int32, contiguous, on the logits' device; checked where the host can read them."""
     y = arrays.adopt(labels)
     seen = arrays.view(y) if arrays.is_array(y) else None
@@ -224,7 +232,7 @@ def _labels(labels: Any, x: _Rows, ignore_index: int) -> View:
     return arrays.view(y).reshaped(len(x))
 
 
-def _floats(name: str, array: Any, x: _Rows, dtype: str, shapes: Sequence[tuple[int, ...]]) -> View | None:
+def factors_of(name: str, array: Any, x: Rows, dtype: str, shapes: Sequence[tuple[int, ...]]) -> View | None:
     """An optional array of factors: contiguous, of `dtype`, flattened to () or one axis."""
     if array is None:
         return None
@@ -242,12 +250,12 @@ def _floats(name: str, array: Any, x: _Rows, dtype: str, shapes: Sequence[tuple[
     return made.reshaped(made.size) if seen.shape else made
 
 
-def _same_device(name: str, seen: View, x: _Rows) -> None:
+def _same_device(name: str, seen: View, x: Rows) -> None:
     if seen.device != x.rows.device:
         raise ValueError(f"{name} is on {seen.device}, but logits are on {x.rows.device}: move one of them")
 
 
-def _backend(backend: str | None, x: _Rows) -> ModuleType:
+def backend_for(backend: str | None, x: Rows) -> ModuleType:
     name = backends.choose(backend, x.rows, arrays.library(x.owner))
     if name != "numpy" and x.rows.dtype == "float64":
         raise TypeError(f"backend {name!r} computes in float32: pass float32, float16 or bfloat16 logits, "
