@@ -28,7 +28,8 @@ def test_equals_the_two_apart(n, chunk, with_bias, smoothing, z, cap, reduction,
     x, w, b = rng.standard_normal((n, 4)), rng.standard_normal((7, 4)), rng.standard_normal(7)
     y = rng.integers(-1, 7, n)
     options = {"ignore_index": -1, "label_smoothing": smoothing, "z_loss": z, "softcap": cap,
-               "grad_loss": 0.5, "reduction": reduction, "class_weights": rng.uniform(0, 2, 7) if weighted else None}
+               "grad_loss": 0.5, "reduction": reduction}
+    options["class_weights"] = rng.uniform(0, 2, 7) if weighted else None
     got = kernels.linear_cross_entropy(x, w, y, bias=b if with_bias else None, chunk_rows=chunk, **options)
     want = apart(x, w, y, b if with_bias else None, **options)
     for g, e in zip(got[:4 if with_bias else 3], want, strict=False):
