@@ -12,7 +12,7 @@ import numpy as np
 
 from . import arrays, backends
 from .arrays import View
-from .guards import guarded
+from .guards import around
 from .tuning import ADAM_TILE
 
 LISTS = ("params", "grads", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "master")
@@ -162,7 +162,7 @@ def launch(module: Any, tensors: Sequence[AdamTensor], places: Sequence[int], op
                if isinstance(view := getattr(options, name), View)}
     views = [view for t in tensors for view in t] + list(scalars.values())
     names = [f"{name}[{i}]" for i in places for name in LISTS] + list(scalars)
-    with guarded(views, names) as moved:
+    with around(module, views, names) as moved:
         n = len(AdamTensor._fields)
         state: Any = moved
         here = [AdamTensor(*state[i:i + n]) for i in range(0, n * len(tensors), n)]

@@ -20,7 +20,7 @@ from minillm.formulas.checks import first_outside
 
 from . import arrays, backends
 from .arrays import View
-from .guards import guarded
+from .guards import around
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -98,7 +98,8 @@ def launch_scales(backend: ModuleType, x: Rows, y: View, weights: View | None, i
     """(1/D, 1/N) on the logits' device, which the mean divides by."""
     out = arrays.view(arrays.zeros(x.owner, (2,), dtype))
     if len(x):
-        with guarded((y, weights, out), ("labels", "class_weights", "scales")) as (y_, weights_, out_):
+        names = ("labels", "class_weights", "scales")
+        with around(backend, (y, weights, out), names) as (y_, weights_, out_):
             backend.scales(y_, weights_, out_, ignore_index=ignore_index, vocab=x.vocab)
     return out
 
@@ -108,7 +109,7 @@ def launch_rows(backend: ModuleType, x: View, y: View, dx: View | None, loss: Vi
     """The kernel over all rows of x, in guarded copies where the arrays are on the CPU."""
     names = ("logits", "labels", "dlogits", "loss", "lse", "scales", "class_weights", "grad_loss")
     if x.size:
-        with guarded((x, y, dx, loss, lse, scales, weights, grad), names) as moved:
+        with around(backend, (x, y, dx, loss, lse, scales, weights, grad), names) as moved:
             x_, y_, dx_, loss_, lse_, scales_, weights_, grad_ = moved
             backend.rows(x_, y_, dx_, loss_, lse_, scales=scales_, grad=grad_, weights=weights_, **options)
 
@@ -117,7 +118,7 @@ def launch_total(backend: ModuleType, losses: Any) -> Any:
     """The sum of the rows' losses, an array () beside them."""
     out = arrays.zeros(losses, ())
     if losses.shape[0]:
-        with guarded((arrays.view(losses), arrays.view(out)), ("loss", "total")) as (losses_, out_):
+        with around(backend, (arrays.view(losses), arrays.view(out)), ("loss", "total")) as (losses_, out_):
             backend.total(losses_, out_)
     return out
 

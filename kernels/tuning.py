@@ -29,3 +29,45 @@ def triton_cross_entropy(vocab: int) -> tuple[int, int]:
     if block <= 32768:
         return block, min(16, max(1, block // 1024))
     return 16384, 32
+
+# ---- CUDA C -----------------------------------------------------------------------------------------
+
+# Loads of 16 bytes that a cross-entropy thread has in flight. Keeping 3.35 TB/s busy at a latency of about
+# 700 ns takes 2.3 MB under way, 18 KB on each of 132 SMs; 4 loads of CUDA_THREADS_ON_SM threads are 64 KiB,
+# enough also while half of the blocks compute or store.
+CUDA_LOADS = 4
+
+# Threads of an SM, over all its blocks, that the kernels are compiled for: 65536 registers / 1024 are 64
+# each, which holds four loads and the arithmetic without spills. More threads would have 32.
+CUDA_THREADS_ON_SM = 1024
+
+# Blocks that share a row, tried in this order; 8 is the largest that every sm_90 device runs.
+CUDA_CLUSTERS = (1, 2, 4, 8)
+
+# Blocks that an SM should hold, so that one loads while another computes or stores. A row takes the smallest
+# cluster that leaves room for them, or failing that the smallest into which it fits.
+CUDA_BLOCKS_ON_SM = 2
+
+# Shared memory in KiB by compute capability: of one block, of an SM. The rest of a family as its first.
+CUDA_SHARED = {80: (163, 164), 86: (99, 100), 87: (163, 164), 89: (99, 100), 90: (227, 228), 100: (227, 228),
+               120: (99, 100)}
+
+# KiB of it that a block takes beside the row: 1 for CUDA itself, under 1 for sums between warps.
+CUDA_SHARED_OVERHEAD = 2
+
+# Threads a block without a gradient, where nothing is kept: four blocks on an SM overlap their last reads.
+CUDA_FORWARD_THREADS = 256
+
+# Threads of the one block that adds up losses or labels, which are few.
+CUDA_TOTALS_THREADS = 512
+
+# Threads a block of Adam: few enough that four blocks share an SM, a divisor of ADAM_TILE / 8.
+CUDA_ADAM_THREADS = 256
+
+# Threads of an SM for which Adam is compiled where some array has 2 bytes an element: 8 elements a thread, with
+# amsgrad and exact division, spill at 64 and 80 registers but not at 128.
+CUDA_ADAM_SHORT_THREADS_ON_SM = 512
+
+# On the CPU a thread is a fiber and every barrier switches through all of them: two warps of them, so that
+# warps still meet, and otherwise what an sm_90 would run.
+CUDA_CPU_THREADS = 64

@@ -12,8 +12,8 @@ from kernels.arrays import View, as_numpy
 from minillm import formulas
 from minillm.formulas import cross_entropy_rows, cross_entropy_rows_gradient, logsumexp, soft_cap, softmax
 
-# Logits that are worked on at once: a dozen temporaries of 8 bytes each stay around 100 MB.
-BLOCK = 1 << 20
+# Logits that are worked on at once: a dozen temporary arrays of these stay in a few MB.
+BLOCK = 1 << 17
 
 
 def rows(x: View, y: View, dx: View | None, loss: View, lse: View, *, scales: View | None = None,
