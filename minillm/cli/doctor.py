@@ -89,8 +89,9 @@ OPTIONAL = (
     Part("autograd", "autograd", "tests and benchmarks compare with it", "test"),
     Part("mygrad", "mygrad", "tests and benchmarks compare with it", "test"),
     Part("threadpoolctl", "threadpoolctl", "tells the BLAS threads in use", "bench"),
-    Part("triton", "triton", "Triton kernels", "triton"),
+    Part("triton", "triton", "Triton kernels, interpreted without a GPU", "triton"),
     Part("cupy-cuda13x", "cupy", "CUDA kernels", "cuda"),
+    Part("ml-dtypes", "ml_dtypes", "bfloat16 in NumPy arrays", "test"),
     Part("babel", "babel", "translation data", "tasks"),
     Part("holidays", "holidays", "dialogue data", "tasks"),
     Part("chatterbot-corpus", "chatterbot_corpus", "dialogue data", "tasks"),
@@ -108,6 +109,7 @@ def report() -> list[Check]:
         *_blas(),
         *_gpu(),
         _kernels(),
+        _compiler(),
         _default_text(),
         *(_optional(part) for part in OPTIONAL),
     ]
@@ -210,6 +212,14 @@ def _kernels() -> Check:
     where = spec.origin or next(iter(spec.submodule_search_locations or ()), "unknown place")
     value = f"another package of that name: {where}"
     return Check("kernels", "kernels", "note", value, pip_replace_kernels())
+
+
+def _compiler() -> Check:
+    found = shutil.which("g++")
+    if found is not None:
+        return Check("kernels", "g++", "ok", f"{found}: the CUDA kernels run on the CPU too")
+    return Check("kernels", "g++", "missing", "without it the CUDA kernels run on a GPU only",
+                 "apt-get install g++" if shutil.which("apt-get") else "")
 
 
 def _is_ours(file: str | None) -> bool:

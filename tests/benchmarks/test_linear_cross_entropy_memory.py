@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def benchmark():
-    spec = importlib.util.spec_from_file_location("memory_benchmark", ROOT / "benchmarks/linear_cross_entropy.py")
+    path = ROOT / "benchmarks/linear_cross_entropy.py"
+    spec = importlib.util.spec_from_file_location("memory_benchmark", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -103,6 +103,12 @@ def test_outside_a_checkout_a_package_is_installed_by_name(monkeypatch, tmp_path
     assert environment.pip_install_extra("tasks", "babel").endswith(" install babel")
 
 
+def test_a_missing_compiler_has_its_command(monkeypatch):
+    monkeypatch.setattr(doctor_module.shutil, "which", lambda name: "/bin/apt-get" if name == "apt-get" else None)
+    assert check("g++").status == "missing"
+    assert check("g++").fix == "apt-get install g++"
+
+
 # ---- kernels: ours or another
 
 
