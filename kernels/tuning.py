@@ -20,15 +20,32 @@ LINEAR_MIN_ROWS = 128
 # Classes whose part of the weight's gradient is formed at once: bounds the product's temporary array.
 LINEAR_WEIGHT_ROWS = 8192
 
+# ---- Adam in Triton ----------------------------------------------------------------------------------
+
+TRITON_ADAM_WARPS = 8
+
 # ---- Cross-entropy in Triton -------------------------------------------------------------------------
 
+# One sweep holds a row in registers, as float32. 64 a thread leave room for addresses and masks under the
+# limit of 128 that 16 warps have: 16 * 32 * 64 columns. 32 warps would have 64 registers each and spill.
+TRITON_ONE_SWEEP = 32768
+# A block of the two sweeps: 16 elements for each of 32 warps' threads, two or four 16-byte loads in flight,
+# in at most 64 registers. 32 warps fill an SM, so that one row a SM is what L2 has to hold between sweeps.
+TRITON_TWO_SWEEPS = 16384
+TRITON_TOTAL = 4096  # losses that the single program of `total` adds at a time
 
-def triton_cross_entropy(vocab: int) -> tuple[int, int]:
-    """(columns a block, warps) of the Triton kernel for rows of `vocab` logits."""
+
+def triton_cross_entropy(vocab: int, options: int = 0) -> tuple[int, int]:
+    """(columns a block, warps) for rows of `vocab` logits; a block that holds the row is one sweep.
+
+    Args:
+        options: how many of label smoothing, class weights under it, and softcap are on. Each keeps about
+            one more register for an element, so each halves the elements of a thread.
+    """
     block = max(128, 1 << (vocab - 1).bit_length())
-    if block <= 32768:
-        return block, min(16, max(1, block // 1024))
-    return 16384, 32
+    if block <= TRITON_ONE_SWEEP >> options:
+        return block, min(16, max(1, block // 32 // min(32, 64 >> options)))
+    return TRITON_TWO_SWEEPS >> min(options, 1), 32
 
 # ---- CUDA C -----------------------------------------------------------------------------------------
 
@@ -64,8 +81,8 @@ CUDA_TOTALS_THREADS = 512
 # Threads a block of Adam: few enough that four blocks share an SM, a divisor of ADAM_TILE / 8.
 CUDA_ADAM_THREADS = 256
 
-# Threads of an SM for which Adam is compiled where some array has 2 bytes an element: 8 elements a thread, with
-# amsgrad and exact division, spill at 64 and 80 registers but not at 128.
+# Threads of an SM for which Adam is compiled where some array has 2 bytes an element: 8 elements a thread,
+# with amsgrad and exact division, spill at 64 and 80 registers but not at 128.
 CUDA_ADAM_SHORT_THREADS_ON_SM = 512
 
 # On the CPU a thread is a fiber and every barrier switches through all of them: two warps of them, so that
