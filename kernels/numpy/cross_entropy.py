@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from kernels.arrays import View, as_numpy
-from minillm import formulas
 from minillm.formulas import cross_entropy_rows, cross_entropy_rows_gradient, logsumexp, soft_cap, softmax
+from minillm.formulas import z_loss as z_penalty
 
 # Logits that are worked on at once: a dozen temporary arrays of these stay in a few MB.
 BLOCK = 1 << 17
@@ -49,7 +49,7 @@ def rows(x: View, y: View, dx: View | None, loss: View, lse: View, *, scales: Vi
             m = logsumexp(capped, axis=1)
             losses = ce * cross_entropy_rows(capped, labels, w, label_smoothing)
             if z_loss:
-                losses += z * formulas.z_loss(capped, z_loss)
+                losses += z * z_penalty(capped, z_loss)
             LOSS[kept], LSE[kept] = np.where(valid, losses, np.nan), np.where(valid, m, np.nan)
             if DX is None:
                 continue
