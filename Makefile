@@ -5,6 +5,12 @@ WORKERS ?= 2
 DEMO     = minillm train lm --out runs/demo --max-seconds 110 --overwrite
 SAMPLE   = minillm generate runs/demo --prompt "The "
 
+# The Triton that comes with torch 2.11's CUDA builds; the newest is in the test environment itself.
+OLD_TRITON = 3.6.0
+
+# What `make gpu` may take in all.
+GPU_SECONDS ?= 560
+
 BIN     = .venv/bin
 INSTALL = @echo "installing into .venv, this once ..."; \
           $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
@@ -12,7 +18,7 @@ SETUP   = pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench gpu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -21,8 +27,11 @@ demo: .venv/.stamp-core ## train the article's model on real text for two minute
 	$(BIN)/$(DEMO)
 	$(BIN)/$(SAMPLE)
 
-test: .venv/.stamp-test ## every test, the slow ones too
+test: .venv/.stamp-test ## every test, the slow ones too; the Triton kernels on two Tritons
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	@$(BIN)/python -c 'import triton' 2>/dev/null || { echo "no Triton here: its tests were skipped"; exit 0; }; \
+	  echo "the Triton tests again, on Triton $(OLD_TRITON)" && PYTHONPATH=$(CURDIR)/.venv/triton-$(OLD_TRITON) \
+	  $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/kernels -k triton
 
 lint: .venv/.stamp-lint ## ruff, mypy and the house's import rules
 	$(BIN)/ruff check .
@@ -31,6 +40,20 @@ lint: .venv/.stamp-lint ## ruff, mypy and the house's import rules
 
 bench: .venv/.stamp-bench ## the engine beside hand-written NumPy, torch, autograd and MyGrad
 	$(BIN)/python benchmarks/engine.py
+
+# No venv: a GPU machine's own Python brings torch, Triton and CuPy built for its driver. Nothing is installed.
+gpu: ## on a GPU machine: the kernel tests on the device, then kernels beside their peers (PYTHON=...)
+	@$(PYTHON) -c 'import importlib.util as u, sys; \
+	  gone = [m for m in "numpy torch triton cupy pytest hypothesis".split() if u.find_spec(m) is None]; \
+	  sys.exit("make gpu: $(PYTHON) has no " + ", ".join(gone) + "; name a Python that has: make gpu PYTHON=..." if gone else 0)'
+	@$(PYTHON) -c 'import sys, torch; \
+	  sys.exit(0 if torch.cuda.is_available() else "make gpu: torch sees no GPU here; `make test` checks the kernels without one")'
+	@start=$$(date +%s); failed=0; export PYTHONPATH=$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}; \
+	timeout $$(($(GPU_SECONDS) * 6 / 10)) $(PYTHON) -m pytest tests/kernels --kernels-device=cuda -q || failed=$$?; \
+	if [ $$failed = 124 ]; then echo "the tests were stopped at $$(($(GPU_SECONDS) * 6 / 10)) s: they did NOT all run"; fi; \
+	$(PYTHON) benchmarks/kernels.py --max-seconds $$(($(GPU_SECONDS) - 20 + start - $$(date +%s))) || failed=1; \
+	echo "results: benchmarks/results/"; ls -l benchmarks/results; \
+	if [ $$failed != 0 ]; then echo "make gpu: not everything passed (see above)"; fi; exit $$failed
 
 clean: ## remove .venv and caches; runs/ stays
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -52,6 +75,8 @@ clean: ## remove .venv and caches; runs/ stays
 
 .venv/.stamp-test: $(SETUP) | .venv/.stamp-venv
 	$(INSTALL) -e ".[test]"
+	@! $(BIN)/python -c 'import triton' 2>/dev/null || $(BIN)/python -m pip install -qq \
+	  --disable-pip-version-check --no-deps --upgrade --target .venv/triton-$(OLD_TRITON) triton==$(OLD_TRITON)
 	@touch $@ .venv/.stamp-core
 
 .venv/.stamp-lint: $(SETUP) | .venv/.stamp-venv
