@@ -70,13 +70,11 @@ template <class T> struct alignas(16) Pack { T v[16 / sizeof(T)]; };
 
 #ifdef MINILLM_ON_CPU
 
-// Cache hints change nothing but time. An address that would fault on the GPU is reported.
+// Cache hints change nothing but time. An address that would fault on the GPU is reported (host/checks.h).
 template <class T> DEVICE Pack<T> load16(const T* p) {
-    cuda_on_cpu::check_aligned(p, 16);
     return *reinterpret_cast<const Pack<T>*>(p);
 }
 template <class T> DEVICE void store16(T* p, Pack<T> x) {
-    cuda_on_cpu::check_aligned(p, 16);
     *reinterpret_cast<Pack<T>*>(p) = x;
 }
 template <class T> DEVICE Pack<T> load16_keep(const T* p) { return load16(p); }
@@ -157,8 +155,8 @@ DEVICE uint32 cluster_rank() {
 }
 // All threads of all blocks of the cluster have come here, and their writes are seen.
 DEVICE void cluster_sync() {
-    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.arrive.release;" ::: "memory");  // not .aligned: warps may have diverged
+    asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
 }
 // The float that block `rank` of the cluster has at the address which `mine` is in this block.
 DEVICE float cluster_read(const float* mine, uint32 rank) {

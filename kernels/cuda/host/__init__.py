@@ -31,6 +31,10 @@ _MOST_THREADS = 1024
 _MOST_CLUSTER = 8
 
 
+# A library's fibers and, while they run, the process's handler of bad addresses are in one launch's hands.
+_one_at_a_time = threading.Lock()
+
+
 class _Call(ctypes.Structure):
     """A launch, as `Call` in launch.h."""
 
@@ -71,7 +75,6 @@ class HostModule:
         self.source = Path(source).resolve()
         self.kernels = tuple(kernels_in(self.source.read_text()))
         self.library = ctypes.CDLL(str(library(self.source, defines or {}, exact=exact)))
-        self._lock = threading.Lock()  # the fibers are the library's own
 
     def launch(self, kernel: str, args: Sequence[np.generic], *, grid: Dim, block: Dim, cluster: int = 1,
                shared: int = 0, stream: int | None = None, seed: int | None = None) -> None:
@@ -111,7 +114,7 @@ class HostModule:
                      (default_seed() if seed is None else seed) % 2**64)
         run = self.library[f"cuda_on_cpu_run_{kernel}"]
         run.restype = ctypes.c_char_p
-        with self._lock:
+        with _one_at_a_time:
             message = run(ctypes.byref(call)).decode(errors="replace")
         if message:
             raise RuntimeError(message)

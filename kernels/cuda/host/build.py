@@ -69,7 +69,7 @@ def _fused_multiply_add() -> list[str]:
 def cache_folder(kind: str) -> Path:
     """Where compiled kernels are kept: MINILLM_CACHE/kind, or minillm/kind in the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("MINILLM_CACHE") or Path(home) / "minillm") / kind
+    return Path(os.environ.get("MINILLM_CACHE") or Path(home) / "minillm").absolute() / kind
 
 
 # ---- What the source declares -------------------------------------------------------------------------
@@ -122,8 +122,9 @@ def library(source: Path, defines: Mapping[str, str | int], *, exact: bool) -> P
                           '__attribute__((alias("cuda_on_cpu_dynamic")));' for name in dynamic)]}
         for part, code in storage.items():
             (folder / f"{part}.cpp").write_text("\n".join(['extern "C" {', *code, "}\n"]))
-        (folder / "kernel.cpp").write_text("\n".join([
-            '#include "cuda_on_cpu.h"', f'#include "{source}"', *(f"CUDA_ON_CPU_KERNEL({k})" for k in kernels), ""]))
+        entries = [f"CUDA_ON_CPU_KERNEL({kernel})\n" for kernel in kernels]
+        (folder / "kernel.cpp").write_text(
+            "".join(['#include "cuda_on_cpu.h"\n', f'#include "{source}"\n', *entries]))
         _run([gxx, *flags, "-c", "kernel.cpp", "-o", "kernel.o"], folder, source)
         _run([gxx, *COMMON, "-c", *(f"{part}.cpp" for part in storage)], folder, source)
         _run([gxx, "-shared", "-Wl,--no-undefined", "-o", "made", "begin.o", "kernel.o", "end.o", "dynamic.o",

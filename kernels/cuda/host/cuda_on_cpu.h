@@ -34,7 +34,9 @@
 #define __grid_constant__
 
 #undef assert
-#define assert(x) ((x) ? (void)0 : cuda_on_cpu::fail("assert(%s) failed at %s:%d", #x, cuda_on_cpu::base_name(__FILE__), __LINE__))
+#define assert(x) \
+    ((x) ? (void)0 \
+         : cuda_on_cpu::fail("assert(%s) failed at %s:%d", #x, cuda_on_cpu::base_name(__FILE__), __LINE__))
 inline void __trap() { cuda_on_cpu::fail("called __trap()"); }
 
 constexpr int warpSize = 32;
@@ -64,9 +66,15 @@ VECTOR(long long, longlong, 8)
 #define HERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
 inline void __syncthreads(HERE) { cuda_on_cpu::sync_block(SITE("__syncthreads()"), 0); }
-inline int __syncthreads_count(int p, HERE) { return (int)cuda_on_cpu::sync_block(SITE("__syncthreads_count()"), p != 0); }
-inline int __syncthreads_or(int p, HERE) { return cuda_on_cpu::sync_block(SITE("__syncthreads_or()"), p != 0) != 0; }
-inline int __syncthreads_and(int p, HERE) { return cuda_on_cpu::sync_block(SITE("__syncthreads_and()"), p == 0) == 0; }
+inline int __syncthreads_count(int p, HERE) {
+    return (int)cuda_on_cpu::sync_block(SITE("__syncthreads_count()"), p != 0);
+}
+inline int __syncthreads_or(int p, HERE) {
+    return cuda_on_cpu::sync_block(SITE("__syncthreads_or()"), p != 0) != 0;
+}
+inline int __syncthreads_and(int p, HERE) {
+    return cuda_on_cpu::sync_block(SITE("__syncthreads_and()"), p == 0) == 0;
+}
 inline void cluster_sync(HERE) { cuda_on_cpu::sync_cluster(SITE("cluster_sync()")); }
 inline void __threadfence() {}
 inline void __threadfence_block() {}
@@ -123,23 +131,24 @@ inline int __all_sync(unsigned mask, int p, HERE) {
 // ---- Atomics ------------------------------------------------------------------------------------------
 // Nobody else runs meanwhile. Integers wrap, as on the GPU.
 
+#define VALUE typename cuda_on_cpu::Given<T>::type  // not deduced: atomicAdd(&a_float, 1) is allowed
 namespace cuda_on_cpu {
-template <class T> struct Same { using type = T; };
-template <class T> using same = typename Same<T>::type;  // not deduced: atomicAdd(&a_float, 1) is meant
+template <class T> struct Given { using type = T; };
 }
 
-template <class T> T atomicExch(T* p, cuda_on_cpu::same<T> v) { T old = *p; *p = v; return old; }
-template <class T> T atomicMax(T* p, cuda_on_cpu::same<T> v) { return atomicExch(p, v > *p ? v : *p); }
-template <class T> T atomicMin(T* p, cuda_on_cpu::same<T> v) { return atomicExch(p, v < *p ? v : *p); }
-template <class T> T atomicOr(T* p, cuda_on_cpu::same<T> v) { return atomicExch(p, *p | v); }
-template <class T> T atomicAnd(T* p, cuda_on_cpu::same<T> v) { return atomicExch(p, *p & v); }
-template <class T> T atomicCAS(T* p, cuda_on_cpu::same<T> expected, cuda_on_cpu::same<T> v) { return atomicExch(p, *p == expected ? v : *p); }
-template <class T> T atomicAdd(T* p, cuda_on_cpu::same<T> v) {
+template <class T> T atomicExch(T* p, VALUE v) { T old = *p; *p = v; return old; }
+template <class T> T atomicMax(T* p, VALUE v) { return atomicExch(p, v > *p ? v : *p); }
+template <class T> T atomicMin(T* p, VALUE v) { return atomicExch(p, v < *p ? v : *p); }
+template <class T> T atomicOr(T* p, VALUE v) { return atomicExch(p, *p | v); }
+template <class T> T atomicAnd(T* p, VALUE v) { return atomicExch(p, *p & v); }
+template <class T> T atomicCAS(T* p, VALUE old, VALUE v) { return atomicExch(p, *p == old ? v : *p); }
+template <class T> T atomicAdd(T* p, VALUE v) {
     T sum;
     if constexpr (std::is_integral_v<T>) (void)__builtin_add_overflow(*p, v, &sum);
     else sum = *p + v;
     return atomicExch(p, sum);
 }
+#undef VALUE
 
 // ---- Numbers ------------------------------------------------------------------------------------------
 // expf, logf, tanhf, ... are those of the C library, which err by less than the GPU's.

@@ -123,9 +123,6 @@ void fail(const char* format, ...) {
     va_end(rest);
     _longjmp(scheduler, 1);
 }
-void check_aligned(const void* p, size_t bytes) {
-    if ((size_t)p % bytes) fail("uses the misaligned address %p: it must be a multiple of %zu", p, bytes);
-}
 
 // ---- Order --------------------------------------------------------------------------------------------
 
@@ -233,7 +230,8 @@ void report_deadlock() {
     for (const Fiber& f : fibers) {
         bool left = f.state == State::gone;
         auto same = [&](const Place& p) {
-            return p.state == f.state && (left || (p.site == f.site && (f.state != State::at_warp || p.mask == f.mask)));
+            return p.state == f.state &&
+                   (left || (p.site == f.site && (f.state != State::at_warp || p.mask == f.mask)));
         };
         auto p = std::find_if(places.begin(), places.end(), same);
         if (p == places.end()) places.push_back({f.state, f.site, f.mask, 1, &f});
@@ -244,10 +242,11 @@ void report_deadlock() {
     if (many->state == State::gone) std::swap(few, many);  // somebody waits for those who have left
     char odd[200], rest[200];
     if (few->state == State::gone) std::snprintf(odd, sizeof odd, "has left the kernel");
-    else std::snprintf(odd, sizeof odd, "waits at %s (%s:%d)", few->site.what, base_name(few->site.file), few->site.line);
+    else std::snprintf(odd, sizeof odd, "waits at %s (%s:%d)", few->site.what, base_name(few->site.file),
+                       few->site.line);
     describe(rest, sizeof rest, *many->one);
-    report(few->one, "%s, while %s and %u more wait at %s (%s:%d)", odd, rest, many->count - 1, many->site.what,
-           base_name(many->site.file), many->site.line);
+    report(few->one, "%s, while %s and %u more wait at %s (%s:%d)", odd, rest, many->count - 1,
+           many->site.what, base_name(many->site.file), many->site.line);
 }
 
 // ---- Stacks -------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ template <class... A> const char* launch(const char* name, void (*function)(A...
 }  // namespace cuda_on_cpu
 
 #define CUDA_ON_CPU_KERNEL(name) \
-    extern "C" __attribute__((visibility("default"))) const char* cuda_on_cpu_run_##name(const cuda_on_cpu::Call* call) { \
+    extern "C" __attribute__((visibility("default"))) \
+    const char* cuda_on_cpu_run_##name(const cuda_on_cpu::Call* call) { \
         return cuda_on_cpu::launch(#name, name, call); \
     }

@@ -34,7 +34,7 @@ inline float half_to_float(unsigned short h) {
 inline unsigned short float_to_half(float x) {
     unsigned u = bits_of(x), sign = u >> 16 & 0x8000u, size = u & 0x7fffffffu;
     if (size > 0x7f800000u) return sign | 0x7e00 | (size >> 13 & 0x3ff);
-    if (size >= 0x477ff000u) return sign | 0x7c00;  // 65520 and more
+    if (size >= 0x47800000u) return sign | 0x7c00;  // 65536 and more; from 65520 on the rounding gets there
     if (size >= 0x38800000u) return sign | (size - 0x38000000u + 0xfff + (size >> 13 & 1)) >> 13;
     // Below 2^-14 a half steps by 2^-24, and so does a float between 0.5 and 1: the addition rounds.
     return sign | (bits_of(float_of(size) + 0.5f) - 0x3f000000u);

@@ -1,5 +1,6 @@
 // The machine that runs a grid, cluster by cluster in a random order. Compiled once, not with each kernel.
 
+#include <pthread.h>
 #include <signal.h>
 
 #include <numeric>
@@ -14,13 +15,19 @@ namespace cuda_on_cpu {
 struct Faults {
     struct sigaction segv, bus;
     stack_t stack;
-    static void handle(int, siginfo_t* info, void*) {
+    static inline pthread_t launching;
+    static void handle(int signal_number, siginfo_t* info, void*) {
+        if (!pthread_equal(pthread_self(), launching)) {  // no kernel's fault: let it take its course
+            signal(signal_number, SIG_DFL);
+            return;
+        }
         const char* at = (const char*)info->si_addr;
         const char* end = stack_of(current - fibers.data());
         if (at >= end && at < end + guard_bytes()) fail("overflows its stack of %zu bytes", stack_bytes);
         fail("uses the address %p, where there is no memory", at);
     }
     Faults() {
+        launching = pthread_self();
         static char alternate[64 << 10];  // the fiber's own stack may be what has run out
         stack_t mine{};
         mine.ss_sp = alternate;
@@ -97,7 +104,8 @@ void run_grid(const char* name, void (*function)(), const Call& c) {
     if (fixed > static_limit)
         return report(nullptr, "%zu bytes of static shared memory; a block has %zu", fixed, static_limit);
     if (fixed + dynamic_size > shared_limit)
-        return report(nullptr, "%zu bytes of shared memory; a block has at most %zu", fixed + dynamic_size, shared_limit);
+        return report(nullptr, "%zu bytes of shared memory; a block has at most %zu", fixed + dynamic_size,
+                      shared_limit);
     if (!stack_of(c.cluster * threads - 1))
         return report(nullptr, "no address space for the stacks of %u threads", c.cluster * threads);
 

@@ -56,6 +56,5 @@ void sync_cluster(Site site);
 int lane();
 unsigned cluster_rank();
 float cluster_read(const float* mine, unsigned rank);
-void check_aligned(const void* p, size_t bytes);
 
 }  // namespace cuda_on_cpu

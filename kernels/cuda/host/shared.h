@@ -11,8 +11,8 @@
 //
 // A block finds garbage there when it starts. Limits: a stray write from one static array into another is
 // seen only where the compiler knows the array's bounds (-fsanitize=bounds, checks.h), one beyond all of
-// them always; another block's memory is reached through cluster_read only; block-static variables of the
-// kernel's own that are thread_local would be taken for shared ones.
+// them always; another block's memory is reached through cluster_read only; variables of a
+// kernel that are thread_local in their own right would be taken for shared ones.
 #pragma once
 
 #include "fibers.h"
@@ -66,8 +66,8 @@ void check_canaries() {
             if (r.at[i] == (unsigned char)(canary_word >> 8 * (i % 4))) continue;
             uint3 b = blocks[resident].index;
             bool before = r.at == cuda_on_cpu_begin;
-            report(nullptr, "block (%u, %u, %u) wrote %zu bytes %s (static %zu, dynamic %zu bytes)", b.x, b.y, b.z,
-                   before ? r.size - i : i + 1, where, static_region().size, dynamic_size);
+            report(nullptr, "block (%u, %u, %u) wrote %zu bytes %s (static %zu, dynamic %zu bytes)", b.x,
+                   b.y, b.z, before ? r.size - i : i + 1, where, static_region().size, dynamic_size);
             return;
         }
     });
