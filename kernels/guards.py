@@ -1,8 +1,8 @@
 """Canaries: on the CPU, kernels work in copies of their buffers with guard zones on either side.
 
 A GPU kernel's stray write seldom crashes; it changes somebody else's numbers. Here every buffer is copied
-to where 4 KiB of 0xFF bytes lie before and after it. A stray read then brings in NaN (or -1), and a stray
-write, also one between the rows of a strided array, is reported with its place.
+to where 4 KiB of signalling NaN lie before and after it. A stray read then brings in NaN, or a label that is
+no class, and a stray write, also one between the rows of a strided array, is reported with its place.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from .arrays import View
 
 ZONE = 4096  # bytes on either side
 LIMIT = 64 << 20  # a longer span is used as it is: only sparse ones, made to overflow offsets, are so long
+# float32, float16 and bfloat16 alike: a NaN that any arithmetic makes quiet, which changes a bit. So even a
+# kernel that runs past the end in place, reading a guard and writing back what came of it, is caught.
+CANARY = 0x7FA1
 ALIGNMENT = 256  # of CUDA's allocations; a copy keeps its original's address modulo this
 
 
@@ -70,7 +73,7 @@ class _Copy:
 
     def __init__(self, first: int, last: int) -> None:
         self.first, self.size = first, last - first
-        self.buffer = np.full(self.size + 2 * ZONE + 2 * ALIGNMENT, 0xFF, np.uint8)
+        self.buffer = np.full(ZONE + (self.size + ALIGNMENT) // 2 + 1, CANARY, np.uint16).view(np.uint8)
         base = self.buffer.ctypes.data + ZONE
         self.start = ZONE + (first - base) % ALIGNMENT
         self.bytes = self.buffer[self.start:self.start + self.size]
@@ -85,7 +88,7 @@ class _Copy:
         return replace(v, address=address, owner=(self.buffer, v.owner))
 
     def check(self, views: Mapping[str, View]) -> None:
-        changed = self.buffer != 0xFF
+        changed = self.buffer != np.full(len(self.buffer) // 2, CANARY, np.uint16).view(np.uint8)
         inside = np.zeros(self.size, bool)
         for v in views.values():
             strides = (*(s * v.itemsize for s in v.strides), 1)

@@ -57,7 +57,8 @@ def rows(x: View, y: View, dx: View | None, loss: View, lse: View, *, scales: Vi
             if z_loss:
                 d += z * (2 * z_loss * m[:, None]) * softmax(capped)
             if softcap is not None:
-                d = np.where(np.isneginf(raw), 0, d * (1 - (capped / wide.type(softcap)) ** 2))
+                absent = np.isneginf(raw) & ~np.isneginf(m)[:, None]  # a row of nothing else stays nan
+                d = np.where(absent, 0, d * (1 - (capped / wide.type(softcap)) ** 2))
             d *= g[kept, None]
             d[~valid] = np.nan
         result = np.zeros((len(Y[block]), V), DX.dtype)
