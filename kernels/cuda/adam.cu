@@ -7,16 +7,18 @@
 //   theta = theta - alpha / (sqrt(v / c2) + eps) * (m / c1)     c = 1 - beta^t; amsgrad: max(v) in v's place
 //
 // Bytes: every array is read once and written once (g read only, a parameter with a float32 master written
-// only): 28 an element in float32, 14 all in bf16, 28 with bf16 p, g and float32 master, m, v. The table costs
-// 8 bytes a tile.
+// only): 28 an element in float32, 14 all in bf16, 28 with bf16 p, g and float32 master, m, v. The table
+// costs 8 bytes a tile.
 //
-// Sizes (kernels/tuning.py): 256 threads, 16 bytes an access: 4 elements a thread, or 8 where some arrays have
-// 2 bytes an element (one access there, two on the others). With at most 64 registers for 4 elements, or 128 for
-// 8, an SM holds 1024 or 512 threads with four loads or more in flight each: 32 KiB at least, where 3.35 TB/s
-// over 132 SMs needs 18 KB at a latency of 700 ns.
+// Sizes (kernels/tuning.py): 256 threads, 16 bytes an access: 4 elements a thread, or 8 where some arrays
+// have 2 bytes an element (one access there, two on the others). With at most 64 registers for 4 elements, or
+// 128 for 8, an SM holds 1024 or 512 threads with four loads or more in flight each: 32 KiB at least, where
+// 3.35 TB/s over 132 SMs needs 18 KB at a latency of 700 ns. Memory, not arithmetic, is meant to set
+// the pace, in the exact mode too.
 //
 // EXACT 1: IEEE division and root, compiled without contraction: bit-equal to NumPy float32. EXACT 0:
-// approximate ones and FMA. Macros, all given by kernels/cuda/adam.py:
+// approximate ones and FMA; a float32 parameter differs by at most an ulp of it and 8 ulp of its update in
+// the tests. Macros, all given by kernels/cuda/adam.py:
 //   PARAM, GRAD, MOMENT   element types         TILE, THREADS, BLOCKS on an SM
 //   MASTER, AMSGRAD, GRAD_SCALE, STOCHASTIC, EXACT   0 or 1;  DECAY   0 none, 1 decoupled, 2 coupled
 #include "device.cuh"
@@ -65,7 +67,8 @@ DEVICE PARAM round_stochastically(float x, uint32 key, uint32 i) {
     PARAM result = from_float<PARAM>(x);
 #if STOCHASTIC
     uint32 bits = __float_as_uint(x);
-    if ((bits & 0x7f800000u) != 0x7f800000u) result.bits = (bits + (fmix32(i ^ key) & 0xffffu)) >> 16;
+    if ((bits & 0x7f800000u) != 0x7f800000u)  // else it would carry: the GPU's NaN is 0x7fffffff
+        result.bits = (bits + (fmix32(i ^ key) & 0xffffu)) >> 16;
 #endif
     return result;
 }
@@ -116,15 +119,16 @@ DEVICE void vectors(const Tensor& t, int64 i, const Factors& f, uint32 key) {
     for (int a = 0; a < N; a += lanes) {
         Pack<PARAM> pack;
 #pragma unroll
-        for (int k = 0; k < lanes; k++) pack.v[k] = round_stochastically(theta[a + k], key, (uint32)(i + a + k));
+        for (int k = 0; k < lanes; k++)
+            pack.v[k] = round_stochastically(theta[a + k], key, (uint32)(i + a + k));
         store16(t.p + i + a, pack);
     }
 }
 
 // One element: the last tile of a tensor, and tensors at any address.
 DEVICE void scalar(const Tensor& t, int64 i, const Factors& f, uint32 key) {
-    Element x = {MASTER ? t.master[i] : to_float(t.p[i]), to_float(t.g[i]), to_float(t.m[i]), to_float(t.v[i]),
-                 AMSGRAD ? to_float(t.vmax[i]) : 0.0f};
+    Element x = {MASTER ? t.master[i] : to_float(t.p[i]), to_float(t.g[i]), to_float(t.m[i]),
+                 to_float(t.v[i]), AMSGRAD ? to_float(t.vmax[i]) : 0.0f};
     update(x, f);
     t.m[i] = from_float<MOMENT>(x.m);
     t.v[i] = from_float<MOMENT>(x.v);

@@ -10,7 +10,7 @@ from kernels import tuning
 from kernels.adam import AdamOptions, AdamTensor, Table
 from kernels.arrays import ITEMSIZE, View
 
-from .cross_entropy import C_TYPES, Variant, address
+from .cross_entropy import C_TYPES, Variant, address, stream_of
 from .module import load
 
 STEP_TYPES = {"int64": 1, "int32": 2, "float32": 3}  # as in adam.cu; 0 is the host's
@@ -66,7 +66,7 @@ def update(tensors: list[AdamTensor], options: AdamOptions, table: Table, *, see
             address(o.found_inf), np.int32(o.maximize), np.int64((o.rounding_seed or 0) & 0xFFFFFFFF))
     more: dict[str, Any] = {} if seed is None else {"seed": seed}
     load(chosen.source, chosen.defines, exact=o.exact, device=device).launch(
-        "adam", args, grid=table.tiles.shape[0], block=chosen.block, cluster=1, shared=0, **more)
+        "adam", args, grid=table.tiles.shape[0], block=chosen.block, stream=stream_of(first.p), **more)
 
 
 def _optional(value: float | int | View) -> np.uint64:

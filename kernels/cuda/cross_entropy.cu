@@ -7,8 +7,8 @@
 //
 // Sizes (kernels/tuning.py): the smallest cluster of 1, 2, 4, 8 blocks with room for two or more blocks on an
 // SM, so that one loads while another computes or stores; as many threads as give an SM about 1024 with 64
-// registers each; four 16-byte loads in flight a thread, 64 KiB an SM: more than the 18 KB that 3.35 TB/s over
-// 132 SMs needs at a latency of 700 ns.
+// registers each; four 16-byte loads in flight a thread, up to 64 KiB an SM: more than the 18 KB that
+// 3.35 TB/s over 132 SMs needs at a latency of 700 ns.
 #include "cross_entropy.cuh"
 
 extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(THREADS, BLOCKS)
@@ -20,7 +20,7 @@ cross_entropy_rows(const LOGIT* logits, int64 row_stride, const LABEL* labels, L
     const int64 i = blockIdx.x / CLUSTER;
     const int64 y = labels[i];
     const int rank = CLUSTER > 1 ? cluster_rank() : 0;
-    const int part = ((int)V + N * CLUSTER - 1) / (N * CLUSTER) * N;  // whole packs: the parts align as the row
+    const int part = ((int)V + N * CLUSTER - 1) / (N * CLUSTER) * N;  // whole packs: parts align as the row
     const int first = rank * part < (int)V ? rank * part : (int)V;
     const int n = (int)V - first < part ? (int)V - first : part;
     const LOGIT* row_x = logits + i * row_stride;
@@ -39,8 +39,8 @@ cross_entropy_rows(const LOGIT* logits, int64 row_stride, const LABEL* labels, L
     const Options here = {weights ? weights + first : weights, e, z, c};
 
     // Global memory -> shared memory, summing on the way.
-    Sum sum = sweep<Plain>(Columns(row_x + first, n), label, reference, here,
-                           [=](int j, const Pack<LOGIT>& raw) { kept[j / N] = raw; });
+    Sum sum = sweep<Once>(Columns(row_x + first, n), label, reference, here,
+                          [=](int j, const Pack<LOGIT>& raw) { kept[j / N] = raw; });
     sum = over_cluster(over_block(sum));
 
     const float* grad = grads ? grads + i * grad_stride : grads;
@@ -54,7 +54,7 @@ cross_entropy_rows(const LOGIT* logits, int64 row_stride, const LABEL* labels, L
     const Columns x(reinterpret_cast<const LOGIT*>(kept), n);
 #pragma unroll LOADS
     for (int j = threadIdx.x * N - Columns(dx, n).k; j < n; j += THREADS * N)
-        put(dx, n, j, gradient(x.any<Shared>(j), j, label, row, here));
+        put<false>(dx, n, j, gradient(x.any<Shared>(j), j, label, row, here));
 #if CLUSTER > 1
     cluster_sync();  // no block ends while another may read its sum
 #endif

@@ -166,8 +166,8 @@ struct Row {
 };
 
 // factors: of the cross-entropy and of the z-loss, null for 1; grad_loss: of the gradient alone, null for 1.
-DEVICE Row finish(const Sum& sum, float x_y, float reference, float w_y, const float* factors, const float* grad_loss,
-                  const Options& o) {
+DEVICE Row finish(const Sum& sum, float x_y, float reference, float w_y, const float* factors,
+                  const float* grad_loss, const Options& o) {
     const float ce_factor = factors ? factors[0] : 1.0f, z_factor = factors ? factors[1] : 1.0f;
     const float grad = grad_loss ? *grad_loss : 1.0f;
     Row row;
@@ -244,15 +244,18 @@ DEVICE Pack<LOGIT> window(const Pack<LOGIT>& p, const Pack<LOGIT>& q, int skip) 
     return both.pack[0];
 }
 
-// How one aligned pack is read: a function object, as reading from shared memory is no load16.
-struct Plain { DEVICE static Pack<LOGIT> load(const LOGIT* p) { return load16(p); } };
-struct Keep { DEVICE static Pack<LOGIT> load(const LOGIT* p) { return load16_keep(p); } };
-struct LastUse { DEVICE static Pack<LOGIT> load(const LOGIT* p) { return load16_last_use(p); } };
+// How one aligned pack is read: from shared memory, or from global memory with a hint.
 struct Shared {
     DEVICE static Pack<LOGIT> load(const LOGIT* p) { return *reinterpret_cast<const Pack<LOGIT>*>(p); }
 };
+struct Keep { DEVICE static Pack<LOGIT> load(const LOGIT* p) { return load16_keep(p); } };
+struct LastUse { DEVICE static Pack<LOGIT> load(const LOGIT* p) { return load16_last_use(p); } };
+// For logits that are read once: unaligned ones are in two packs, and L1 has the second.
+struct Once {
+    DEVICE static Pack<LOGIT> load(const LOGIT* p) { return ALIGNED ? load16_last_use(p) : load16(p); }
+};
 
-// n columns at x. k: elements of x beyond a multiple of 16 bytes; with ALIGNED 0 at compile time.
+// n columns at x. k: elements by which x is beyond a multiple of 16 bytes; with ALIGNED known to be 0.
 struct Columns {
     const LOGIT* x;
     int n, k;
@@ -289,10 +292,11 @@ struct Columns {
     template <class How> DEVICE Pack<LOGIT> any(int j) const { return whole(j) ? load<How>(j) : edge(j); }
 };
 
-// Stores columns j..j+N-1, of which dx has n: 16 bytes at once where it has them all.
-DEVICE void put(LOGIT* dx, int n, int j, const Pack<LOGIT>& p) {
+// Stores columns j..j+N-1, of which dx has n: 16 bytes at once where it has them all. STREAM: L2 is to keep
+// logits rather than these; otherwise they may stay there for whoever reads them next.
+template <bool STREAM> DEVICE void put(LOGIT* dx, int n, int j, const Pack<LOGIT>& p) {
     if (j >= 0 && j + N <= n) {
-        store16_stream(dx + j, p);
+        if (STREAM) store16_stream(dx + j, p); else store16(dx + j, p);
     } else {
 #pragma unroll
         for (int i = 0; i < N; i++)
@@ -305,11 +309,12 @@ DEVICE void fill(LOGIT* dx, int n, float value) {
     Pack<LOGIT> p;
 #pragma unroll
     for (int i = 0; i < N; i++) p.v[i] = from_float<LOGIT>(value);
-    for (int j = threadIdx.x * N - Columns(dx, n).k; j < n; j += THREADS * N) put(dx, n, j, p);
+    for (int j = threadIdx.x * N - Columns(dx, n).k; j < n; j += THREADS * N) put<false>(dx, n, j, p);
 }
 
 // Adds all columns to a thread's sum, UNROLL loads in flight; f(j, pack) sees every pack that is loaded.
-template <class How, class F> DEVICE Sum sweep(const Columns& x, int label, float reference, const Options& o, F f) {
+template <class How, class F>
+DEVICE Sum sweep(const Columns& x, int label, float reference, const Options& o, F f) {
     Sum sum = nothing();
     for (int j = threadIdx.x * N; j < x.n; j += UNROLL * THREADS * N) {
         Pack<LOGIT> raw[UNROLL];

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,7 +67,8 @@ def variant(dtype: str, vocab: int, *, architecture: str = "sm_90", label: str =
     lanes = 16 // ITEMSIZE[dtype]
     packs = -(-vocab // lanes)  # 16-byte packs of a row
     if streaming is None:
-        streaming = not gradient or (cluster or _cluster(packs, architecture)) is None
+        streaming = (cluster or _cluster(packs, architecture)) is None
+    streaming = streaming or not gradient
     if streaming:
         cluster = 1
     elif cluster is None:
@@ -77,9 +79,15 @@ def variant(dtype: str, vocab: int, *, architecture: str = "sm_90", label: str =
         raise ValueError(f"a row of {vocab} {dtype} logits in a cluster of {cluster} takes {shared} bytes of "
                          f"shared memory a block; {architecture} has {_room(architecture)}")
     block = _threads(part, shared, gradient, architecture)
+    blocks = tuning.CUDA_THREADS_ON_SM // block
+    if shared:  # where the rows leave room for fewer blocks, each may have more registers
+        blocks = max(1, min(blocks, _resident(shared, architecture)))
+    if architecture == "cpu":
+        blocks = 1  # registers mean nothing there: one compilation for all
     defines: dict[str, str | int] = {
-        "LOGIT": C_TYPES[dtype], "LABEL": C_TYPES[label], "CLUSTER": cluster, "UNROLL": tuning.CUDA_LOADS,
-        "THREADS": block, "BLOCKS": tuning.CUDA_THREADS_ON_SM // block, "ALIGNED": int(aligned),
+        "LOGIT": C_TYPES[dtype], "LABEL": C_TYPES[label], "CLUSTER": cluster,
+        "UNROLL": tuning.CUDA_LOADS_WITH_OPTIONS if smoothing or softcap else tuning.CUDA_LOADS,
+        "THREADS": block, "BLOCKS": blocks, "ALIGNED": int(aligned),
         "GRADIENT": int(gradient), "SMOOTHING": int(smoothing), "SOFTCAP": int(softcap)}
     source = "cross_entropy_streaming.cu" if streaming else "cross_entropy.cu"
     return Variant(source, defines, block, cluster, shared)
@@ -124,7 +132,7 @@ def rows(x: View, y: View, dx: View | None, loss: View, lse: View, *, scales: Vi
             address(loss), address(lse), address(scales), address(grad),
             np.int64(1 if grad and grad.shape else 0), address(weights), np.int64(ignore_index), np.int64(V),
             np.float32(label_smoothing), np.float32(z_loss), np.float32(softcap or 0))
-    _launch(chosen, x.device, "cross_entropy_rows", args, R * chosen.cluster, seed)
+    _launch(chosen, x, "cross_entropy_rows", args, R * chosen.cluster, seed)
 
 
 def scales(y: View, weights: View | None, out: View, *, ignore_index: int, vocab: int) -> None:
@@ -132,21 +140,22 @@ def scales(y: View, weights: View | None, out: View, *, ignore_index: int, vocab
     chosen = totals_variant(architecture=architecture(y.device), label=y.dtype)
     args = (address(y), np.int64(y.shape[0]), address(weights), np.int64(ignore_index), np.int64(vocab),
             address(out))
-    _launch(chosen, y.device, "cross_entropy_scales", args, 1)
+    _launch(chosen, y, "cross_entropy_scales", args, 1)
 
 
 def total(loss: View, out: View) -> None:
     """out = the sum of the rows' losses, in float64 and a fixed order."""
     args = (address(loss), np.int64(loss.shape[0]), address(out))
     chosen = totals_variant(architecture=architecture(loss.device))
-    _launch(chosen, loss.device, "cross_entropy_total", args, 1)
+    _launch(chosen, loss, "cross_entropy_total", args, 1)
 
 
-def _launch(chosen: Variant, device: str, kernel: str, args: tuple[np.generic, ...], grid: int,
+def _launch(chosen: Variant, of: View, kernel: str, args: tuple[np.generic, ...], grid: int,
             seed: int | None = None) -> None:
     more: dict[str, Any] = {} if seed is None else {"seed": seed}
-    load(chosen.source, chosen.defines, exact=False, device=device).launch(
-        kernel, args, grid=grid, block=chosen.block, cluster=chosen.cluster, shared=chosen.shared, **more)
+    load(chosen.source, chosen.defines, exact=False, device=of.device).launch(
+        kernel, args, grid=grid, block=chosen.block, cluster=chosen.cluster, shared=chosen.shared,
+        stream=stream_of(of), **more)
 
 
 # ---- What fits where ----------------------------------------------------------------------------------
@@ -164,6 +173,14 @@ def architecture(device: str) -> str:
 def address(v: View | None) -> np.uint64:
     """A View's address as a kernel's argument; 0 for what is absent."""
     return np.uint64(0 if v is None else v.address)
+
+
+def stream_of(v: View) -> int | None:
+    """The handle of torch's current stream for torch's arrays on a GPU; None leaves it to CuPy's."""
+    if v.device == "cpu" or type(v.owner).__module__.partition(".")[0] != "torch":
+        return None
+    torch = sys.modules["torch"]
+    return int(torch.cuda.current_stream(int(v.device.partition(":")[2])).cuda_stream)
 
 
 def _aligned(v: View | None) -> bool:

@@ -1,4 +1,4 @@
-// Softmax cross-entropy of rows too long for a cluster's shared memory, or without a gradient: one block a row.
+// Softmax cross-entropy of rows too long for shared memory, or without a gradient: one block a row.
 //
 //   first sweep   m and r = sum_{j != y} exp(x_j - m), online: r is rescaled whenever m rises
 //   second sweep  dx_j = (a + 2 z lse) p_j - q_j                                (cross_entropy.cuh has all)
@@ -7,8 +7,8 @@
 // which the hints "keep" and "last use" help; b without a gradient, which is the least there is.
 //
 // Sizes (kernels/tuning.py): 1024 threads with 64 registers fill an SM with one row, so that the rows under
-// way (108 of 256 KB on an A100: 27 MB of 40 MB L2) stay in L2 between the sweeps. Without a gradient there is
-// no second sweep, and short rows get small blocks.
+// way (108 of 256 KB on an A100: 27 MB of 40 MB L2) stay in L2 between the sweeps. Without a gradient there
+// is no second sweep, and four blocks of 256 threads share an SM.
 #include "cross_entropy.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
@@ -34,7 +34,7 @@ cross_entropy_rows(const LOGIT* logits, int64 row_stride, const LABEL* labels, L
 
     auto ignore = [](int, const Pack<LOGIT>&) {};
     Sum sum = GRADIENT ? sweep<Keep>(x, label, reference, o, ignore)
-                       : sweep<LastUse>(x, label, reference, o, ignore);
+                       : sweep<Once>(x, label, reference, o, ignore);
     sum = over_block(sum);  // its barrier: all have read before any writes, as dlogits may be logits
 
     const float* grad = grads ? grads + i * grad_stride : grads;
@@ -44,9 +44,9 @@ cross_entropy_rows(const LOGIT* logits, int64 row_stride, const LABEL* labels, L
         lses[i] = row.lse;
     }
 #if GRADIENT
-    // By packs that are aligned in dx; in place those are x's too, and a thread reads only what it then writes.
+    // By packs that are aligned in dx; in place they are x's too: a thread reads only what it then writes.
 #pragma unroll LOADS
     for (int j = threadIdx.x * N - Columns(dx, n).k; j < n; j += THREADS * N)
-        put(dx, n, j, gradient(x.any<LastUse>(j), j, label, row, o));
+        put<true>(dx, n, j, gradient(x.any<LastUse>(j), j, label, row, o));
 #endif
 }

@@ -1,4 +1,4 @@
-// The sums over all rows beside the cross-entropy kernel: what "mean" divides by, and the loss. One block each.
+// Sums over all rows, beside the cross-entropy kernel: what "mean" divides by, and the loss. One block each.
 //
 //   scales   (1/D, 1/N),  D = sum of w_y over the labels that count, N their number; 0 for 1/0
 //   total    sum of the rows' losses
@@ -8,7 +8,8 @@
 #include "device.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-cross_entropy_scales(const LABEL* labels, int64 rows, const float* weights, int64 ignore_index, int64 V, float* out) {
+cross_entropy_scales(const LABEL* labels, int64 rows, const float* weights, int64 ignore_index, int64 V,
+                     float* out) {
     __shared__ double D[THREADS], kept[THREADS];
     const int t = threadIdx.x;
     D[t] = kept[t] = 0;
