@@ -249,7 +249,9 @@ struct Shared {
     DEVICE static Pack<LOGIT> load(const LOGIT* p) { return *reinterpret_cast<const Pack<LOGIT>*>(p); }
 };
 struct Keep { DEVICE static Pack<LOGIT> load(const LOGIT* p) { return load16_keep(p); } };
-struct LastUse { DEVICE static Pack<LOGIT> load(const LOGIT* p) { return load16_last_use(p); } };
+struct LastUse {  // neighbouring lanes read an unaligned row's packs again: those pass through L1
+    DEVICE static Pack<LOGIT> load(const LOGIT* p) { return ALIGNED ? load16_last_use(p) : load16(p); }
+};
 // For logits that are read once: unaligned ones are in two packs, and L1 has the second.
 struct Once {
     DEVICE static Pack<LOGIT> load(const LOGIT* p) { return ALIGNED ? load16_last_use(p) : load16(p); }
