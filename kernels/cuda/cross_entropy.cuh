@@ -252,10 +252,6 @@ struct Keep { DEVICE static Pack<LOGIT> load(const LOGIT* p) { return load16_kee
 struct LastUse {  // neighbouring lanes read an unaligned row's packs again: those pass through L1
     DEVICE static Pack<LOGIT> load(const LOGIT* p) { return ALIGNED ? load16_last_use(p) : load16(p); }
 };
-// For logits that are read once: unaligned ones are in two packs, and L1 has the second.
-struct Once {
-    DEVICE static Pack<LOGIT> load(const LOGIT* p) { return ALIGNED ? load16_last_use(p) : load16(p); }
-};
 
 // n columns at x. k: elements by which x is beyond a multiple of 16 bytes; with ALIGNED known to be 0.
 struct Columns {

@@ -34,7 +34,7 @@ cross_entropy_rows(const LOGIT* logits, int64 row_stride, const LABEL* labels, L
 
     auto ignore = [](int, const Pack<LOGIT>&) {};
     Sum sum = GRADIENT ? sweep<Keep>(x, label, reference, o, ignore)
-                       : sweep<Once>(x, label, reference, o, ignore);
+                       : sweep<LastUse>(x, label, reference, o, ignore);
     sum = over_block(sum);  // its barrier: all have read before any writes, as dlogits may be logits
 
     const float* grad = grads ? grads + i * grad_stride : grads;
