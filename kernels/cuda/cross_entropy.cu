@@ -39,7 +39,7 @@ cross_entropy_rows(const LOGIT* logits, int64 row_stride, const LABEL* labels, L
     const Options here = {weights ? weights + first : weights, e, z, c};
 
     // Global memory -> shared memory, summing on the way.
-    Sum sum = sweep<Once>(Columns(row_x + first, n), label, reference, here,
+    Sum sum = sweep<LastUse>(Columns(row_x + first, n), label, reference, here,
                           [=](int j, const Pack<LOGIT>& raw) { kept[j / N] = raw; });
     sum = over_cluster(over_block(sum));
 
