@@ -1,7 +1,15 @@
 """minillm: language models from scratch, in NumPy. Write NumPy, get gradients."""
 
 from . import formulas, keras, nn, optim
-from .autograd import Tensor, check_gradients, detect_anomaly, draw_graph, grad, no_grad
+from .autograd import (
+    Tensor,
+    check_gradients,
+    detect_anomaly,
+    draw_graph,
+    grad,
+    no_grad,
+    use_kernels,
+)
 from .autograd.fused import embedding, lstm, softmax_cross_entropy
 from .nn import manual_seed
 
@@ -21,4 +29,5 @@ __all__ = [
     "no_grad",
     "optim",
     "softmax_cross_entropy",
+    "use_kernels",
 ]

@@ -7,6 +7,8 @@ from .tensor import Tensor, no_grad
 from .anomaly import detect_anomaly
 from .check import check_gradients
 from .draw import draw_graph
+from .fused import implementations, use_kernels
 from .walk import grad
 
-__all__ = ["Tensor", "check_gradients", "detect_anomaly", "draw_graph", "grad", "no_grad"]
+__all__ = ["Tensor", "check_gradients", "detect_anomaly", "draw_graph", "grad", "implementations", "no_grad",
+           "use_kernels"]

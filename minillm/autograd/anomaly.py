@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from .devices import is_foreign
 from .frozen import freeze
 from .source_line import source_line
 from .tensor import Op, Tensor, op_name, output, state, unwrap
@@ -36,7 +37,8 @@ class detect_anomaly:
       they share, until `backward` has passed through the op, or its graph is gone, or the mode
       ends: a write such as `x.data[0] = 1` raises NumPy's own ValueError where it happens. Views
       that were taken before can still be written through; `backward` finds this out by checksums.
-      A view that you take yourself while its memory is read-only stays read-only.
+      A view that you take yourself while its memory is read-only stays read-only. Arrays on a GPU
+      are neither made read-only nor checksummed.
 
     NumPy's own warnings about overflow, division by zero and invalid values are silent meanwhile.
 
@@ -104,7 +106,8 @@ class Watch:
             # The callback gets the dead reference, which is just what pop wants as its default.
             alive = weakref.ref(node, functools.partial(self.records.pop, key))
             record = self.records[key] = Record(alive, node)
-        record.frozen.append(freeze(out.data, made_now=True))
+        if not is_foreign(out.data):
+            record.frozen.append(freeze(out.data, made_now=True))
 
     def before_backward(self, t: Tensor, g: Any) -> None:
         """Backward is about to use t and its inputs: for the last time, as a rule."""
@@ -147,7 +150,7 @@ class Record:
         self.alive = alive
         self.arguments = [_checksums(a) for a in node.args]
         self.result = _checksums(node)
-        self.frozen = [freeze(array) for array in _arrays_in(node.args)]
+        self.frozen = [freeze(array) for array in _arrays_in(node.args) if not is_foreign(array)]
 
     def verify(self, t: Tensor) -> None:
         """Raise if a value is not what it was when t was computed."""
@@ -170,12 +173,12 @@ def _arrays_in(values: Iterable[Any]) -> Iterator[np.ndarray]:
     for a in values:
         if isinstance(a, tuple):
             yield from _arrays_in(a)
-        elif isinstance(a := unwrap(a), np.ndarray):
+        elif isinstance(a := unwrap(a), np.ndarray) or is_foreign(a):
             yield a
 
 
 def _checksums(a: Any) -> list[Any]:
-    return [(x.shape, zlib.crc32(np.ascontiguousarray(x).data)) for x in _arrays_in([a])]
+    return [(x.shape, zlib.crc32(np.ascontiguousarray(x).data)) for x in _arrays_in([a]) if not is_foreign(x)]
 
 
 # ---- what is not finite ------------------------------------------------------------------------
@@ -219,7 +222,7 @@ def _is_elementwise(op: Op) -> bool:
 
 
 def _has(test: Callable[[Any], Any], a: Any) -> bool:
-    return isinstance(a, float | np.floating | np.ndarray) and bool(np.any(test(a)))
+    return (isinstance(a, float | np.floating | np.ndarray) or is_foreign(a)) and bool(np.any(test(a)))
 
 
 def _place(bad: np.ndarray) -> tuple[int, ...]:

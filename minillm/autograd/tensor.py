@@ -16,16 +16,19 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from .devices import as_array, device_of, is_foreign, to_host
+
 Op = Callable[..., Any]
 
 
 class _State(threading.local):
-    """What holds for the current thread: is the tape on, and who watches it (see `anomaly.py`)."""
+    """What holds for the current thread: is the tape on, who watches it (see `anomaly.py`), and more."""
 
     def __init__(self) -> None:
         self.recording = True
         self.before: list[bool] = []  # `recording` outside of each `no_grad` that is open
         self.observer: Any = None
+        self.seed: Any = None  # the last 1 on a GPU that a backward pass began with: known unread
 
 
 state = _State()
@@ -51,13 +54,13 @@ class Tensor:
 
     Args:
         data: anything that `np.asarray` takes; the dtype is kept (float32 stays float32). An array
-            is not copied.
+            is not copied, and one of CuPy's stays on its GPU, as does all that is computed from it.
         requires_grad: whether `backward` shall compute d(output)/d(this). Floats only.
         name: shown by `draw_graph` and in error messages.
 
     Attributes:
-        data: the `np.ndarray`.
-        grad: `np.ndarray` of data's shape and dtype, or None; `backward` adds to it.
+        data: the array, `np.ndarray` or CuPy's.
+        grad: array of data's kind, shape and dtype, or None; `backward` adds to it.
 
     Raises:
         TypeError: data is not numeric, or an integer or boolean Tensor would require a gradient.
@@ -80,7 +83,9 @@ class Tensor:
     __array_priority__ = 1000
 
     def __init__(self, data: Any, requires_grad: bool = False, name: str | None = None) -> None:
-        array = data.data if isinstance(data, Tensor) else np.asarray(data)
+        array: Any = data.data if isinstance(data, Tensor) else data
+        if type(array) is not np.ndarray:
+            array = as_array(array)
         if array.dtype.kind not in "fiub":
             raise TypeError(
                 f"Tensor needs real numbers, not dtype {array.dtype}"
@@ -237,15 +242,37 @@ class Tensor:
         """The same data (shared memory), cut off from the graph."""
         return Tensor(self.data)
 
-    def numpy(self) -> np.ndarray: return self.data
+    def to(self, device: str) -> Tensor:
+        """The same values on another device, on the tape: the gradient comes back to this Tensor's own.
+
+        Args:
+            device: "cpu", "cuda" or "cuda:1". A GPU needs CuPy.
+
+        Raises:
+            ValueError, ImportError, RuntimeError: no such device, no CuPy, no GPU.
+        """
+        from .rules.shapes import to_device
+        return to_device(self, device)
+
+    @property
+    def device(self) -> str:
+        """Where the data is: "cpu", "cuda:0", ..."""
+        return device_of(self.data)
+
+    def numpy(self) -> np.ndarray:
+        """The data as a NumPy array: shared memory on the CPU, a copy from a GPU."""
+        return to_host(self.data)
+
     def item(self) -> float: return self.data.item()
     def tolist(self) -> Any: return self.data.tolist()
 
     # ---- printing ------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        body = np.array2string(self.data, separator=", ", prefix="Tensor(", threshold=60)
+        body = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=60)
         notes = [] if self.dtype == np.float64 else [f"dtype={self.dtype}"]
+        if is_foreign(self.data):
+            notes.append(f"device={self.device!r}")
         if self.size > 60 or (self.size == 0 and self.ndim > 1):
             notes.append(f"shape={self.shape}")
         if self.op is not None:
@@ -303,7 +330,10 @@ def apply(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any] = _NO_OPTIONS) -
     except ValueError as error:
         raise _shape_error(op, arrays, error) from None
     out = Tensor.__new__(Tensor)
-    out.data = value if type(value) is np.ndarray else np.asarray(value)
+    if type(value) is np.ndarray:  # the common case first: small ops live on this
+        out.data = value
+    else:
+        out.data = np.asarray(value) if isinstance(value, np.generic) else as_array(value)
     out.grad = out.name = out.saved = out.where = None
     if requires_grad and state.recording:
         out.requires_grad = True
@@ -334,12 +364,16 @@ def apply_fused(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             save = save or a.requires_grad
         else:
             arrays.append(a)
+    if type(arrays[0]) is not np.ndarray and not op.anywhere and is_foreign(arrays[0]):
+        # Buffers and caches are for a CPU: elsewhere the formula itself is recorded, op by op.
+        value = op.composite(*args, **kwargs)
+        return tuple(map(_tensor, value)) if type(value) is tuple else _tensor(value)
     save = save and state.recording
     value, saved = op.forward(*arrays, save=save, **kwargs)
     made: Any
     if type(value) is not tuple:
         made = Tensor.__new__(Tensor)
-        made.data = value if type(value) is np.ndarray else np.asarray(value)
+        made.data = value if type(value) is np.ndarray else as_array(value)
         made.grad = made.name = made.where = None
         made.requires_grad = save
         made.saved = saved
@@ -356,9 +390,13 @@ def apply_fused(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return made
 
 
+def _tensor(x: Any) -> Tensor:
+    return x if type(x) is Tensor else Tensor(x)
+
+
 def _shape_error(op: Op, arrays: list[Any], error: ValueError) -> ValueError:
     """NumPy's message, with the op and the shapes that it was given, in one line."""
-    shapes = " and ".join(str(a.shape) for a in arrays if isinstance(a, np.ndarray))
+    shapes = " and ".join(str(a.shape) for a in arrays if hasattr(a, "shape"))
     return ValueError(f"{op_name(op)} of shapes {shapes}: {' '.join(str(error).split())}")
 
 

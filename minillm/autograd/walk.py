@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .devices import as_array, beside
 from .rules import RULES, AllArguments
 from .rules.shapes import cast
 from .tensor import Tensor, output, state, unwrap
@@ -184,8 +185,11 @@ def _seed(output: Tensor, gradient: Any) -> Any:
         if output.size != 1:
             raise ValueError(f"the gradient of shape {output.shape} needs `gradient` of that shape; "
                              "or reduce to a scalar first, with .sum() or .mean()")
-        return np.asarray(1, output.dtype).reshape(output.shape)
-    g = gradient if isinstance(gradient, Tensor) else np.asarray(gradient, output.dtype)
+        one = np.asarray(1, output.dtype).reshape(output.shape)
+        if type(output.data) is not np.ndarray:
+            one = state.seed = beside(one, output.data)
+        return one
+    g = gradient if isinstance(gradient, Tensor) else beside(as_array(gradient, output.dtype), output.data)
     if g.shape != output.shape:
         raise ValueError(f"gradient has shape {g.shape}, but the Tensor has {output.shape}")
     return g if g.dtype == output.dtype else cast(g, output.dtype)
@@ -195,7 +199,8 @@ def backward(output: Tensor, gradient: Any = None) -> None:
     """See `Tensor.backward`."""
     seed = unwrap(_seed(output, gradient))
     for leaf, d in backward_pass(output, seed).values():  # on arrays, so nothing is recorded
-        leaf.grad = np.asarray(d if leaf.grad is None else leaf.grad + d)
+        total = d if leaf.grad is None else leaf.grad + d
+        leaf.grad = total if type(total) is np.ndarray else as_array(total)
 
 
 def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], gradient: Any = None,

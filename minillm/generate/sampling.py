@@ -9,6 +9,7 @@ import numpy as np
 
 from minillm import formulas
 from minillm.autograd import no_grad
+from minillm.autograd.devices import to_host
 
 
 def next_token_distribution(logits: np.ndarray, *, temperature: float = 1.0, top_k: int | None = None,
@@ -99,7 +100,7 @@ def generate(model: Any, prompt: np.ndarray, n_tokens: int, *, rng: np.random.Ge
     for _ in range(n_tokens):
         with no_grad():
             logits, state = model(ids, state)
-        p = next_token_distribution(logits.data[0, -1], temperature=temperature, top_k=top_k,
+        p = next_token_distribution(to_host(logits.data[0, -1]), temperature=temperature, top_k=top_k,
                                     top_p=top_p, forbidden=forbidden)
         # By the inverse of the distribution function: one number a token, on every NumPy release.
         cumulative = np.cumsum(p)

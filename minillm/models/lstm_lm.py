@@ -87,9 +87,11 @@ class LSTMLanguageModel(nn.Module):
 
 
 def detach(state: State) -> State:
-    """The same state as plain arrays: the gradient stops there (truncated BPTT)."""
+    """The same state as plain arrays, where they are: the gradient stops there (truncated BPTT)."""
     return [(_array(h), _array(c)) for h, c in state]
 
 
-def _array(x: Any) -> np.ndarray:
-    return np.ascontiguousarray(x.data if isinstance(x, Tensor) else x)
+def _array(x: Any) -> Any:
+    array = x.data if isinstance(x, Tensor) else x
+    # A copy: a view would keep the hidden states of all steps alive.
+    return np.ascontiguousarray(array) if type(array) is np.ndarray else array.copy()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minillm.autograd import Tensor
+from minillm.autograd.devices import beside
 from minillm.autograd.fused import lstm
 
 from . import init
@@ -58,7 +59,7 @@ class LSTMLayer(Module):
         if x.ndim != 3 or x.shape[2] != D:
             raise ValueError(f"LSTM expects x of shape (B, T, {D}), not {x.shape}")
         zeros = np.zeros((x.shape[0], H), self.W.dtype)
-        h0, c0 = (zeros, zeros) if state is None else state
+        h0, c0 = (beside(a, self.W.data) for a in ((zeros, zeros) if state is None else state))
         hs, c = lstm(x, h0, c0, self.W, self.U, self.b)  # (B, T, H), (B, H)
         return hs, (hs[:, -1] if x.shape[1] else h0, c)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minillm.autograd import Tensor
+from minillm.autograd.devices import beside, moved, to_host
 
 
 def parameter(data: np.ndarray) -> Tensor:
@@ -84,13 +85,33 @@ class Module:
     def eval(self) -> Module:
         return self.train(False)
 
+    def to(self, device: str) -> Module:
+        """Move all parameters, and their gradients, to a device; return self.
+
+        Everything that is computed from them is computed there: inputs of layers have to be there too,
+        but token ids and labels may stay on the CPU. An optimiser is made after the move. States and
+        checkpoints hold arrays on the CPU, whatever the device.
+
+        Args:
+            device: "cpu", "cuda" or "cuda:1". A GPU needs CuPy.
+
+        Raises:
+            ValueError, ImportError, RuntimeError: no such device, no CuPy, no GPU; nothing is moved then.
+        """
+        found = self.parameters()
+        data = [moved(p.data, device) for p in found]
+        grads = [None if p.grad is None else moved(p.grad, device) for p in found]
+        for p, array, grad in zip(found, data, grads, strict=True):
+            p.data, p.grad = array, grad
+        return self
+
     def zero_grad(self) -> None:
         for p in self.parameters():
             p.grad = None
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """name -> a copy of the parameter."""
-        return {name: p.data.copy() for name, p in self.named_parameters()}
+        """name -> a copy of the parameter, on the CPU."""
+        return {name: to_host(p.data).copy() for name, p in self.named_parameters()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Write `state` into the parameters, in place, after checking all of it.
@@ -108,11 +129,11 @@ class Module:
             if np.shape(state[name]) != p.shape:
                 raise ValueError(f"{name} has shape {np.shape(state[name])} in the state, "
                                  f"but {p.shape} in the model")
-            if np.asarray(state[name]).dtype.kind != "f":
-                raise ValueError(f"{name} has dtype {np.asarray(state[name]).dtype} in the state, "
+            if to_host(state[name]).dtype.kind != "f":
+                raise ValueError(f"{name} has dtype {to_host(state[name]).dtype} in the state, "
                                  f"but {p.dtype} in the model")
         for name, p in own.items():
-            p.data[...] = state[name]
+            p.data[...] = beside(to_host(state[name]), p.data)
 
     def _options(self) -> str:
         """What `repr` shows between the brackets."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from minillm.autograd import Tensor
+from minillm.autograd.devices import is_foreign
 
 
 def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
@@ -31,7 +32,10 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
         raise ValueError(f"max_norm = {max_norm} must be positive")
     grads = [p.grad for p in params if p.grad is not None]
     # vdot is one pass without a temporary; the sum over arrays is in double precision.
-    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in grads))
+    if grads and is_foreign(grads[0]):  # added there: one wait for the GPU, not one for each
+        norm = math.sqrt(float(sum(np.vdot(g, g) for g in grads)))
+    else:
+        norm = math.sqrt(sum(float(np.vdot(g, g)) for g in grads))
     if norm == math.inf:  # squares of float32 overflow from 1.8e19 on: the gradient may be finite
         norm = math.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in grads))
     if max_norm < norm < math.inf:

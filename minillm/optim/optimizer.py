@@ -1,14 +1,19 @@
-"""What all optimisers share: flat buffers, groups with options, penalties, the step count."""
+"""What all optimisers share: flat buffers, groups with options, penalties, the step count.
+
+The buffers are arrays of the parameters' own library: of parameters on a GPU they are there too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from minillm.autograd import Tensor
+from minillm.autograd.devices import beside, to_host
+from minillm.autograd.fused.registry import kernel
 
 # Elements that are updated together: five arrays of this many floats stay in the L2 cache, so that
 # an update's dozen passes go over memory once.
@@ -36,7 +41,7 @@ class ParamGroup:
         self.options = options
         self.theta = np.concatenate([p.data.reshape(-1) for p in params])
         self.g = np.zeros_like(self.theta)
-        self.buffers: dict[str, np.ndarray] = {}
+        self.buffers: dict[str, Any] = {}
         ends = np.cumsum([p.size for p in params])
         self._slices = [slice(end - p.size, end) for p, end in zip(params, ends, strict=True)]
         self._views = [self.theta[s].reshape(p.shape) for p, s in zip(params, self._slices, strict=True)]
@@ -46,10 +51,13 @@ class ParamGroup:
         """Make each parameter a view into `theta` (again, if somebody gave it another array).
 
         Raises:
-            ValueError: the other array has another shape.
+            ValueError: the other array has another shape, or is on another device.
         """
         for p, view in zip(self.params, self._views, strict=True):
             if p.data is not view:
+                if type(p.data) is not type(view):
+                    raise ValueError(f"{p.name or 'a parameter'} is on {p.device} now, but was elsewhere "
+                                     "when the optimiser was made: move the model first, then make it")
                 if p.data.shape != view.shape:
                     raise ValueError(f"{p.name or 'a parameter'} now has shape {p.data.shape}, but "
                                      f"{view.shape} when the optimiser was made: make a new optimiser")
@@ -67,10 +75,6 @@ class ParamGroup:
                 raise ValueError(f"the gradient of {p.name or 'a parameter'} has shape {p.grad.shape}, "
                                  f"but the parameter has {p.shape}")
             self.g[s] = 0 if p.grad is None else p.grad.reshape(-1)
-
-    def chunks(self) -> Iterable[slice]:
-        n = len(self.theta)
-        return (slice(i, min(i + CHUNK, n)) for i in range(0, n, CHUNK))
 
 
 class Optimizer:
@@ -91,6 +95,7 @@ class Optimizer:
 
     option_names: tuple[str, ...] = ()  # beside lr, l1, l2 and schedule
     buffer_names: tuple[str, ...] = ()
+    kernel_name = ""  # its row in `autograd.fused.registry.KERNELS`, if it has one
 
     def __init__(self, params: Iterable[Any], *, lr: float, l1: float = 0.0, l2: float = 0.0,
                  schedule: Schedule | None = None, **options: Any) -> None:
@@ -101,7 +106,7 @@ class Optimizer:
         self.step_count = 0
         self.schedule = schedule
         self.groups = [ParamGroup(same, settings) for settings, tensors in _groups(params, defaults)
-                       for same in _by_dtype(tensors)]
+                       for same in _by_kind(tensors)]
         everything = [id(p) for group in self.groups for p in group.params]
         if not everything:
             raise ValueError("the optimiser was given no parameters")
@@ -137,23 +142,33 @@ class Optimizer:
             group.bind()
             group.gather()
             alpha = group.options["lr"] * factor
-            for s in group.chunks():
+            for s, a, b in self._parts(group):
                 theta, g = group.theta[s], group.g[s]
-                # Scratch arrays of the group's dtype, over one piece of memory.
-                a, b = (row.view(theta.dtype)[:len(theta)] for row in self._scratch)
                 self._penalize(theta, g, group.options, a)
                 self._update(theta, g, *(group.buffers[n][s] for n in self.buffer_names),
                              a=a, b=b, alpha=alpha, **group.options)
 
+    def _parts(self, group: ParamGroup) -> Iterator[tuple[slice, Any, Any]]:
+        """What is updated at a time, with scratch: chunks, but a GPU or a kernel takes everything at once."""
+        theta, name = group.theta, self.kernel_name
+        if type(theta) is not np.ndarray or (name and kernel(name, theta) is not None):
+            yield slice(None), None, None  # `out=None` makes new arrays, where there is need for any
+            return
+        n = len(theta)
+        for i in range(0, n, CHUNK):
+            end = min(i + CHUNK, n)
+            # Scratch arrays of the group's dtype, over one piece of memory.
+            a, b = (row.view(theta.dtype)[:end - i] for row in self._scratch)
+            yield slice(i, end), a, b
+
     @staticmethod
-    def _penalize(theta: np.ndarray, g: np.ndarray, options: Mapping[str, Any], a: np.ndarray) -> None:
+    def _penalize(theta: Any, g: Any, options: Mapping[str, Any], a: Any) -> None:
         if options["l1"]:
-            np.sign(theta, out=a)
+            a = np.sign(theta, out=a)
             a *= options["l1"]
             g += a
         if options["l2"]:
-            np.multiply(theta, 2 * options["l2"], out=a)
-            g += a
+            g += np.multiply(theta, 2 * options["l2"], out=a)
 
     def _update(self, *arrays: np.ndarray, **options: Any) -> None:
         raise NotImplementedError(f"{type(self).__name__} defines no _update")
@@ -173,8 +188,8 @@ class Optimizer:
                 p.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """{"step": count, "buffers": {"0.exp_avg": flat array, ...}}; the arrays are copies."""
-        buffers = {f"{i}.{name}": array.copy() for i, group in enumerate(self.groups)
+        """{"step": count, "buffers": {"0.exp_avg": flat array, ...}}; the arrays are copies, on the CPU."""
+        buffers = {f"{i}.{name}": to_host(array).copy() for i, group in enumerate(self.groups)
                    for name, array in group.buffers.items()}
         return {"step": self.step_count, "buffers": buffers}
 
@@ -190,7 +205,7 @@ class Optimizer:
             raise ValueError(f"the state is of another optimiser or model: it has "
                              f"{sorted(state['buffers'])}, this one {sorted(own)}, or lengths differ")
         for key, array in own.items():
-            array[...] = state["buffers"][key]
+            array[...] = beside(to_host(state["buffers"][key]), array)
         self.step_count = int(state["step"])
 
 
@@ -214,6 +229,8 @@ def _groups(params: Iterable[Any], defaults: dict[str, Any]) -> list[tuple[dict[
     return groups
 
 
-def _by_dtype(tensors: list[Tensor]) -> list[list[Tensor]]:
-    dtypes = dict.fromkeys(p.dtype for p in tensors)
-    return [[p for p in tensors if p.dtype == d] for d in dtypes]
+def _by_kind(tensors: list[Tensor]) -> list[list[Tensor]]:
+    kinds: dict[Any, list[Tensor]] = {}
+    for p in tensors:
+        kinds.setdefault((p.dtype, type(p.data), p.device), []).append(p)
+    return list(kinds.values())

@@ -1,7 +1,8 @@
 """SGD, Adam and AdamW, in place. Each equals its formula in `minillm.formulas` bit for bit.
 
-The letters are the formulas' letters; `a` and `b` are scratch. An update is written as the formula's
-own operations in the formula's order, only with somewhere to put the result.
+The letters are the formulas' letters; `a` and `b` are scratch, or None on a GPU (`out=None` makes a new
+array). An update is written as the formula's own operations in the formula's order, only with somewhere
+to put the result. On a GPU Adam is one launch of `kernels.adam_step`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+
+from minillm.autograd.fused.registry import kernel, register
 
 from .optimizer import Optimizer
 
@@ -48,19 +51,17 @@ class SGD(Optimizer):
         if options["nesterov"] and not options["momentum"]:
             raise ValueError("nesterov=True needs momentum > 0")
 
-    def _update(self, theta: np.ndarray, g: np.ndarray, *velocity: np.ndarray, a: np.ndarray,  # type: ignore[override]
+    def _update(self, theta: Any, g: Any, *velocity: Any, a: Any,  # type: ignore[override]
                 alpha: float, momentum: float, nesterov: bool, **_: Any) -> None:
         if velocity:
             u, = velocity
             u *= momentum
             u += g
             if nesterov:
-                np.multiply(u, momentum, out=a)
-                g += a
+                g += np.multiply(u, momentum, out=a)
             else:
                 g = u
-        np.multiply(g, alpha, out=a)
-        theta -= a
+        theta -= np.multiply(g, alpha, out=a)
 
 
 class Adam(Optimizer):
@@ -85,6 +86,7 @@ class Adam(Optimizer):
 
     option_names = ("beta1", "beta2", "eps", "weight_decay")
     buffer_names = ("exp_avg", "exp_avg_sq")
+    kernel_name = "adam"
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-3, *, beta1: float = 0.9,
                  beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0,
@@ -106,10 +108,16 @@ class Adam(Optimizer):
         """eps at this step: the article's is constant."""
         return eps
 
-    def _update(self, theta: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray, *, a: np.ndarray,  # type: ignore[override]
-                b: np.ndarray, alpha: float, beta1: float, beta2: float, eps: float,
-                weight_decay: float, **_: Any) -> None:
+    def _update(self, theta: Any, g: Any, m: Any, v: Any, *, a: Any, b: Any, alpha: float,  # type: ignore[override]
+                beta1: float, beta2: float, eps: float, weight_decay: float, **_: Any) -> None:
         t = self.step_count
+        if a is None:
+            launch = kernel("adam", theta)
+            if launch is not None:
+                launch([theta], [g], [m], [v], t, lr=alpha, beta1=beta1, beta2=beta2, eps=self._epsilon(eps),
+                       weight_decay=weight_decay)
+                return
+            a, b = np.empty_like(theta), np.empty_like(theta)
         if weight_decay:
             np.multiply(theta, alpha * weight_decay, out=a)
             theta -= a
@@ -138,3 +146,7 @@ class AdamW(Adam):
     def __init__(self, params: Iterable[Any], lr: float = 1e-3, *, weight_decay: float = 0.01,
                  **options: Any) -> None:
         super().__init__(params, lr, weight_decay=weight_decay, **options)
+
+
+for name, optimizer in (("sgd", SGD), ("adam", Adam)):
+    register(name, optimizer._update, optimizer._update)

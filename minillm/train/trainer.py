@@ -21,6 +21,7 @@ import numpy as np
 
 from minillm import formulas
 from minillm.autograd import no_grad
+from minillm.autograd.devices import to_host
 from minillm.autograd.fused import softmax_cross_entropy
 from minillm.errors import UserError
 from minillm.models.lstm_lm import detach
@@ -244,7 +245,7 @@ class Trainer:
         arrays = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         arrays |= {f"optimizer.{k}": v for k, v in optimizer["buffers"].items()}
         for i, (h, c) in enumerate(self.hidden or []):
-            arrays |= {f"hidden.{i}.h": h, f"hidden.{i}.c": c}
+            arrays |= {f"hidden.{i}.h": to_host(h), f"hidden.{i}.c": to_host(c)}
         save_checkpoint(self.run_folder.checkpoint, arrays, {
             "step": self.step, "optimizer_step": optimizer["step"], "data": self.batches.state_dict(),
             "rng": self.rng.bit_generator.state, "seconds": self.seconds, "best_loss": self.best_loss,

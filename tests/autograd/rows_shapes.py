@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from rule_checks import ONE, SHAPE, WITH_AXIS, axes_of, axis_in, row, shaped
 
-from minillm.autograd.rules.shapes import cast, concatenate
+from minillm.autograd.rules.shapes import cast, concatenate, to_device
 
 
 def new_shape(draw: Any, shape: tuple[int, ...]) -> Any:
@@ -127,6 +127,8 @@ def sections(draw: Any, shape: tuple[int, ...]) -> Any:
 
 
 SHAPES = [
+    row(to_device.op, lambda x, device: x, lambda x, device: x,
+        SHAPE.map(lambda s: ([s], {"device": "cpu"})), name="to"),
     row(cast.op, lambda x, dtype: x.astype(dtype), lambda x, dtype: x,
         SHAPE.map(lambda s: ([s], {"dtype": np.float64})), name="astype"),
     row((np.concatenate, concatenate.op), lambda *xs, axis: np.concatenate(xs, axis), torch_concatenate,

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minillm.autograd.tensor import Tensor
+from minillm.autograd.devices import beside
+from minillm.autograd.tensor import Tensor, unwrap
 from minillm.formulas import dropout as composite
 
 from .op import FusedOp
@@ -42,4 +43,4 @@ def dropout(x: Any, keep: Any, *, p: float = 0.5) -> Tensor:
 
     Source: article section 3.3; Srivastava et al. 2014.
     """
-    return _fused(x, keep, p=p)
+    return _fused(x, beside(keep, unwrap(x)), p=p)

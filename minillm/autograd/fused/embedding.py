@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from minillm.autograd.devices import as_array, is_foreign
 from minillm.autograd.tensor import Tensor, unwrap
-from minillm.formulas.checks import check_indices
+from minillm.formulas.checks import check_indices, check_integers
 
 
 def embedding(ids: Any, weight: Any) -> Tensor:
@@ -17,7 +16,8 @@ def embedding(ids: Any, weight: Any) -> Tensor:
     and summed run by run), in place of a product with an N x V one-hot matrix.
 
     Args:
-        ids: (...), integers in [0, V).
+        ids: (...), integers in [0, V). On a GPU the range is not checked, which would wait for it; ids on
+            the CPU are, and serve a weight on either.
         weight: (V, D).
 
     Returns:
@@ -29,6 +29,9 @@ def embedding(ids: Any, weight: Any) -> Tensor:
 
     Source: article section 5.1 (the Embedding layer).
     """
-    ids = np.asarray(unwrap(ids))
-    check_indices("ids", ids, len(weight))
+    ids = as_array(unwrap(ids))
+    if is_foreign(ids):
+        check_integers("ids", ids)
+    else:
+        check_indices("ids", ids, len(weight))
     return weight[ids] if isinstance(weight, Tensor) else Tensor(weight)[ids]

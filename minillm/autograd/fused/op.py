@@ -7,6 +7,8 @@ from typing import Any
 
 from minillm.autograd.tensor import apply_fused
 
+from .registry import register
+
 
 class FusedOp:
     """A function of arrays with its backward written by hand. Calling it takes Tensors or arrays.
@@ -20,13 +22,18 @@ class FusedOp:
             nothing depends on. It must change neither g nor saved: a graph may be walked twice.
         composite: the same function written with `np.`, from which second derivatives come, and
             against which the tests hold forward and backward.
+        anywhere: forward and backward take arrays of any library, as kernels do. Otherwise they are for
+            NumPy's, and other arrays get the composite.
     """
 
     def __init__(self, forward: Callable[..., Any], backward: Callable[..., Any],
-                 composite: Callable[..., Any]) -> None:
+                 composite: Callable[..., Any], *, anywhere: bool = False) -> None:
         self.forward = forward
         self.backward = backward
         self.composite = composite
+        self.anywhere = anywhere
+        if not anywhere:
+            register(composite.__name__, forward, composite)
         self.__name__ = composite.__name__
         self.__doc__ = composite.__doc__
 

@@ -1,4 +1,7 @@
-"""Softmax and cross-entropy in one: the gradient is p - y, and the probabilities are never kept."""
+"""Softmax and cross-entropy in one: the gradient is p - y, and the probabilities are never kept.
+
+Twice: in NumPy for the CPU, and as one call of a kernel (see `registry.py`).
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from minillm.autograd.tensor import Tensor, unwrap
-from minillm.formulas import softmax_cross_entropy as composite
+from minillm import formulas
+from minillm.autograd.devices import as_array, beside, is_foreign, to_host
+from minillm.autograd.tensor import Tensor, state, unwrap
 from minillm.formulas.cross_entropy import check_labels
 
 from .op import FusedOp
+from .registry import kernel
 from .sums import mean, row_sums
 
 
@@ -74,7 +79,27 @@ def backward(g: np.ndarray, saved: Any, logits: np.ndarray, labels: np.ndarray, 
     return (saved if g.item() == 1 else saved * g), None  # 1 if the loss is all there is
 
 
+@functools.wraps(formulas.softmax_cross_entropy)
+def composite(logits: Any, labels: Any, **options: Any) -> Any:
+    # The formula looks at the labels themselves, so it has them on the CPU.
+    return formulas.softmax_cross_entropy(logits, to_host(labels), **options)
+
+
+def kernel_forward(logits: Any, labels: Any, *, save: bool, **options: Any) -> tuple[Any, Any]:
+    run = kernel("softmax_cross_entropy", logits)
+    assert run is not None
+    loss, _, gradient = run(logits, labels, gradient=save, **options)
+    return loss, gradient
+
+
+def kernel_backward(g: Any, saved: Any, logits: Any, labels: Any, *, needs: Sequence[bool],
+                    **_: Any) -> tuple[Any, None]:
+    # A product with 1 would double the traffic, and to ask a GPU whether g is 1 would wait for it.
+    return (saved[...] if g is state.seed else saved * g), None
+
+
 _fused = FusedOp(forward, backward, composite)
+_kernel = FusedOp(kernel_forward, kernel_backward, composite, anywhere=True)
 
 
 def softmax_cross_entropy(logits: Any, labels: Any, *, ignore_index: int = -100,
@@ -88,9 +113,13 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, ignore_index: int = -100,
     the loss and its gradient are 0. Stable for logits of any finite size; a logit of -inf is a class
     of probability 0. A loss beyond the dtype's range is inf; its gradient is finite all the same.
 
+    On a GPU this is one call of `kernels.softmax_cross_entropy`, which gives loss and gradient together,
+    the loss in float32 for float16 logits. A wrong label that is on the GPU itself makes the loss nan
+    there; to find it sooner would wait for the GPU.
+
     Args:
         logits: (..., V), float.
-        labels: (...), integers in [0, V) or `ignore_index`.
+        labels: (...), integers in [0, V) or `ignore_index`; on the CPU, or where logits are.
         ignore_index: the label of positions that do not count.
         label_smoothing: e in [0, 1).
 
@@ -103,8 +132,14 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, ignore_index: int = -100,
 
     Source: article section 4.1; label smoothing: Szegedy et al. 2016, section 7.
     """
-    labels = np.asarray(unwrap(labels))
-    logits = logits if isinstance(logits, Tensor) else np.asarray(logits)
-    if logits.dtype.kind != "f":
-        raise TypeError(f"logits must be floats, not {logits.dtype}")
-    return _fused(logits, labels, ignore_index=ignore_index, label_smoothing=label_smoothing)
+    labels = unwrap(labels)
+    if type(labels) is not np.ndarray:
+        labels = as_array(labels)
+    x = logits.data if isinstance(logits, Tensor) else (logits := as_array(logits))
+    if x.dtype.kind != "f":
+        raise TypeError(f"logits must be floats, not {x.dtype}")
+    if type(x) is not np.ndarray and not is_foreign(labels):
+        check_labels(x, labels, ignore_index, label_smoothing)
+        labels = beside(labels, x)
+    op = _fused if kernel("softmax_cross_entropy", x) is None else _kernel
+    return op(logits, labels, ignore_index=ignore_index, label_smoothing=label_smoothing)

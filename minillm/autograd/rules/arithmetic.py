@@ -73,16 +73,19 @@ RULES.update({
                     lambda g, y, c, a, b: np.where(c, 0, g)),
     np.clip:       (lambda g, y, x, lo, hi: np.where(_inside(x, lo, hi), g, 0),
                     lambda g, y, x, lo, hi: np.where((x < lo) & _below(lo, hi), g, 0),
-                    lambda g, y, x, lo, hi: np.where((x > hi) | ~_below(lo, hi), g, 0)),
+                    lambda g, y, x, lo, hi: np.where((x > hi) | np.logical_not(_below(lo, hi)), g, 0)),
 })
 
 def _below(lo: Any, hi: Any) -> Any:
     """Where the lower bound is in force; NumPy gives hi wherever lo > hi."""
-    return np.asarray(True if lo is None or hi is None else lo <= hi)
+    return True if lo is None or hi is None else lo <= hi
 
 
 def _inside(x: Any, lo: Any, hi: Any) -> Any:
-    return (True if lo is None else x >= lo) & np.asarray(True if hi is None else x <= hi)
+    inside = np.ones_like(x, bool)
+    if lo is not None:
+        inside = inside & (x >= lo)
+    return inside if hi is None else inside & (x <= hi)
 
 
 @composed(np.clip)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from minillm.autograd.devices import as_array, is_foreign
+
 from .registry import RULES, axis_index, composed, primitive
 
 
@@ -14,17 +16,29 @@ def _picks_once(index: Any) -> bool:
     """Whether the index can name no element twice: ints, slices, None, `...` and boolean masks."""
     items = index if type(index) is tuple else (index,)
     return all(isinstance(i, int | slice | np.integer) or i is None or i is Ellipsis
-               or (isinstance(i, np.ndarray) and i.dtype == bool) for i in items)
+               or (hasattr(i, "dtype") and i.dtype.kind == "b") for i in items)
 
 
 @primitive
 def scatter_add(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """Zeros of `shape` with g added at `index`: the adjoint of x[index]."""
+    if type(g) is not np.ndarray and is_foreign(g):
+        return _scatter_elsewhere(g, index, shape)
     out = np.zeros(shape, g.dtype)
     if _picks_once(index):
         out[index] = g
     elif type(index) is np.ndarray and len(shape) == 2:
         _add_rows(out, index, g)
+    else:
+        np.add.at(out, index, g)
+    return out
+
+
+def _scatter_elsewhere(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    """The same on a GPU. It adds in no fixed order: where many meet, the last bits vary from run to run."""
+    out = np.zeros(shape, g.dtype, like=g)
+    if _picks_once(index):
+        out[index] = g
     else:
         np.add.at(out, index, g)
     return out
@@ -49,7 +63,7 @@ def _along(index: np.ndarray, axis: int, shape: tuple[int, ...]) -> tuple[Any, .
 
 
 def _take_along_axis(g: Any, y: Any, x: Any, indices: Any, axis: int | None = -1) -> Any:
-    indices = np.asarray(indices)
+    indices = as_array(indices)
     if axis is None:
         return np.reshape(scatter_add(g, indices, (x.size,)), x.shape)
     return scatter_add(g, _along(indices, axis, x.shape), x.shape)
@@ -78,7 +92,7 @@ def x_at(x: Any, index: Any) -> Any:
 
 @composed(np.take)
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-    indices = np.asarray(indices)
+    indices = as_array(indices)
     if axis is None:
         return np.reshape(x, -1)[indices]
     return x[(slice(None),) * axis_index("take", axis, x.shape) + (indices,)]

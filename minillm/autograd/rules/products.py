@@ -9,7 +9,7 @@ import numpy as np
 
 from minillm.autograd.tensor import apply
 
-from .registry import RULES, EachArgument, array, composed
+from .registry import RULES, EachArgument, array, composed, constant
 
 
 def _matmul_left(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -67,11 +67,11 @@ def _einsum(i: int, g: Any, y: Any, subscripts: str, *operands: Any) -> Any:
         if letter in target:  # a diagonal, as in "ii": delta_ij places g on it
             twin = next(spare)
             terms.append(letter + twin)
-            arrays.append(np.eye(x.shape[axis], dtype=x.dtype))
+            arrays.append(constant(np.eye(x.shape[axis], dtype=x.dtype), x))
             letter = twin
         elif longest.get(letter, 1) == 1:  # summed away in this operand alone: spread g over it
             terms.append(letter)
-            arrays.append(np.ones(x.shape[axis], dtype=x.dtype))
+            arrays.append(constant(np.ones(x.shape[axis], dtype=x.dtype), x))
         target += letter
     return np.einsum(",".join(terms) + "->" + target, *arrays)
 

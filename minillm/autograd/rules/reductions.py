@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .registry import RULES, composed
+from .registry import RULES, composed, constant
 
 
 def spread(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
@@ -35,7 +35,7 @@ def _extreme(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -
 
     A nan is taken before any number.
     """
-    chosen = np.asarray(x == spread(y, x, axis, keepdims)) | np.isnan(x)
+    chosen = np.logical_or(x == spread(y, x, axis, keepdims), np.isnan(x))
     share = spread(g, x, axis, keepdims) / np.maximum(chosen.sum(axis, keepdims=True), 1).astype(g.dtype)
     return np.where(chosen, share, 0)
 
@@ -55,7 +55,7 @@ def _product_of_others(x: Any, axis: Any) -> Any:
     kept = tuple(x.shape[i] for i in rest)
     n = _count(x, axes)
     rows = np.reshape(np.transpose(x, order), (*kept, 1, n))  # (..., 1, n)
-    others = np.prod(np.where(np.eye(n, dtype=bool), 1, rows), axis=-1)  # (..., n)
+    others = np.prod(np.where(constant(np.eye(n, dtype=bool), x), 1, rows), axis=-1)  # (..., n)
     back = np.reshape(others, tuple(x.shape[i] for i in order))
     return np.transpose(back, tuple(int(i) for i in np.argsort(order)))
 

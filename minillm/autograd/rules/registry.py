@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minillm.autograd.tensor import Tensor, apply
+from minillm.autograd.devices import beside
+from minillm.autograd.tensor import Tensor, apply, unwrap
 
 Rule = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -56,6 +57,11 @@ def primitive(function: F) -> F:
 def array(x: Any) -> Any:
     """x where it is an array or a Tensor already; the array of a list or a number."""
     return x if hasattr(x, "ndim") else np.asarray(x)
+
+
+def constant(x: np.ndarray, like: Any) -> Any:
+    """x where the array or Tensor `like` lives."""
+    return beside(x, unwrap(like))
 
 
 def axis_index(function: str, axis: int, shape: tuple[int, ...]) -> int:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minillm.autograd.tensor import Tensor, apply
+from minillm.autograd.devices import as_array, device_of, moved
+from minillm.autograd.tensor import Tensor, apply, unwrap
 
 from .registry import RULES, AllArguments, axis_index, composed, primitive
 
@@ -15,6 +16,12 @@ from .registry import RULES, AllArguments, axis_index, composed, primitive
 def cast(x: Any, dtype: Any) -> Any:
     """x in another dtype."""
     return x.astype(dtype)
+
+
+@primitive
+def to_device(x: Any, device: str) -> Any:
+    """x on another device (see `devices.moved`)."""
+    return moved(x, device)
 
 
 @primitive
@@ -44,6 +51,7 @@ def _pad(g: Any, y: Any, x: Any, widths: Any, constant_values: Any = 0) -> Any:
 
 RULES.update({
     cast.op:             (lambda g, y, x, dtype: cast(g, x.dtype),),  # type: ignore[attr-defined]
+    to_device.op:        (lambda g, y, x, device: to_device(g, device_of(unwrap(x))),),  # type: ignore[attr-defined]
     concatenate.op:      AllArguments(_concatenate),  # type: ignore[attr-defined]
     np.reshape:          (lambda g, y, x, shape: np.reshape(g, x.shape),),
     np.transpose:        (_transpose,),
@@ -70,7 +78,7 @@ def stack(arrays: Any, axis: int = 0) -> Any:
 
 
 def _common(arrays: Any) -> list[Any]:
-    return [a if isinstance(a, Tensor) else np.asarray(a) for a in arrays]
+    return [a if isinstance(a, Tensor) else as_array(a) for a in arrays]
 
 
 @composed(np.split)
