@@ -22,6 +22,8 @@ LINEAR_WEIGHT_ROWS = 8192
 
 # ---- Adam in Triton ----------------------------------------------------------------------------------
 
+# 256 threads of one 16-byte access each take a quarter of an ADAM_TILE of float32 at a time, in about 64
+# registers: four programs share an SM of 65536, and their loads overlap each other's arithmetic.
 TRITON_ADAM_WARPS = 8
 
 # ---- Cross-entropy in Triton -------------------------------------------------------------------------
@@ -44,8 +46,9 @@ def triton_cross_entropy(vocab: int, options: int = 0) -> tuple[int, int]:
     """
     block = max(128, 1 << (vocab - 1).bit_length())
     if block <= TRITON_ONE_SWEEP >> options:
-        return block, min(16, max(1, block // 32 // min(32, 64 >> options)))
-    return TRITON_TWO_SWEEPS >> min(options, 1), 32
+        return block, max(1, block // 32 // (64 >> options))
+    # with options 8 elements a thread, one 16-byte load of a 2-byte type: in 64 registers without spills
+    return TRITON_TWO_SWEEPS >> (options > 0), 32
 
 # ---- CUDA C -----------------------------------------------------------------------------------------
 
@@ -53,6 +56,10 @@ def triton_cross_entropy(vocab: int, options: int = 0) -> tuple[int, int]:
 # 700 ns takes 2.3 MB under way, 18 KB on each of 132 SMs; 4 loads of CUDA_THREADS_ON_SM threads are 64 KiB,
 # enough also while half of the blocks compute or store.
 CUDA_LOADS = 4
+
+# With label smoothing or a softcap, whose sums and tanh take registers too: with four loads, float32 spills
+# on sm_80.
+CUDA_LOADS_WITH_OPTIONS = 2
 
 # Threads of an SM, over all its blocks, that the kernels are compiled for: 65536 registers / 1024 are 64
 # each, which holds four loads and the arithmetic without spills. More threads would have 32.

@@ -1,1 +1,5 @@
-"""The kernels in Triton: on a GPU for CuPy's and torch's arrays, in Triton's interpreter for the CPU's."""
+"""The kernels in Triton: compiled for CuPy's and torch's arrays on a GPU, interpreted for the CPU's."""
+
+from .interpreter import prepare
+
+prepare()  # before a kernel's module imports Triton

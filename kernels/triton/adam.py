@@ -12,25 +12,27 @@ division and root and forbids FMA).
 Bytes an element: p, m, v read and written, g read.  float32: 28.  all bfloat16: 14.  bfloat16 p and g with
 float32 m, v and master (which is read in p's place): 28.  The table: 8 bytes a tile of 4096 elements.
 
-A tile is 4096 elements for 16 warps, 8 a thread: one 16-byte access of a 2-byte type, two of float32. A whole
-tile of a tensor whose arrays all lie on 16-byte boundaries needs no mask; a mask of single elements, which
-makes accesses narrow, is left to the last tile of a tensor and to unaligned views.
+A tile is 4096 elements, taken by 8 warps 1024 or 2048 at a time, so that every thread makes one 16-byte
+access of the widest type (8 bytes of a 2-byte type beside float32) and registers leave room for several
+programs an SM, whose loads overlap. A whole tile of a tensor whose arrays all lie on 16-byte boundaries needs
+no mask; a mask of single elements, which makes accesses narrow, is left to the last tile of a tensor and to
+unaligned views.
 """
 
+# mypy: allow-untyped-defs, allow-incomplete-defs
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
+
+import triton
+import triton.language as tl
 
 from kernels.adam import AdamOptions, AdamTensor, Table
 from kernels.arrays import View
 from kernels.tuning import ADAM_TILE, TRITON_ADAM_WARPS
 
 from .launch import Launch
-
-import triton  # isort: skip
-import triton.language as tl  # isort: skip
 
 COLUMNS = tl.constexpr(9)  # of the pointer table
 
@@ -56,12 +58,12 @@ def root(a, EXACT: tl.constexpr):
 
 
 @triton.jit
-def adam(theta, g, m, v, vmax, alpha, alpha_lambda, lambda_, beta1, one_minus_beta1, beta2, one_minus_beta2, c1,
-         c2, eps, EXACT: tl.constexpr):
+def adam(theta, g, m, v, vmax, rates, EXACT: tl.constexpr):
     """(theta, m, v, the largest v) after the step.
 
     alpha_lambda is None but for decoupled decay, lambda_ but for coupled, vmax but for amsgrad.
     """
+    alpha, alpha_lambda, lambda_, beta1, one_minus_beta1, beta2, one_minus_beta2, c1, c2, eps = rates
     if alpha_lambda is not None:
         theta = theta - alpha_lambda * theta
     if lambda_ is not None:
@@ -131,10 +133,9 @@ def pointer(address, TYPE: tl.constexpr, ALIGNED: tl.constexpr):
 
 
 @triton.jit
-def update_tile(row, start, alpha, alpha_lambda, lambda_, beta1, one_minus_beta1, beta2, one_minus_beta2, c1, c2,
-                eps, scale, seed, step, P: tl.constexpr, G: tl.constexpr, M: tl.constexpr, AMSGRAD: tl.constexpr,
-                MASTER: tl.constexpr, MAXIMIZE: tl.constexpr, EXACT: tl.constexpr, TILE: tl.constexpr,
-                BLOCK: tl.constexpr, VEC: tl.constexpr, WHOLE: tl.constexpr):
+def update_tile(row, start, rates, scale, seed, step, P: tl.constexpr, G: tl.constexpr, M: tl.constexpr,
+                AMSGRAD: tl.constexpr, MASTER: tl.constexpr, MAXIMIZE: tl.constexpr, EXACT: tl.constexpr,
+                TILE: tl.constexpr, BLOCK: tl.constexpr, VEC: tl.constexpr, WHOLE: tl.constexpr):
     """Elements [start, start + TILE) of the tensor in `row` of the table; WHOLE: aligned, and all exist."""
     n = tl.load(row + 6)
     p_first, g_first = pointer(tl.load(row), P, WHOLE), pointer(tl.load(row + 1), G, WHOLE)
@@ -156,8 +157,7 @@ def update_tile(row, start, alpha, alpha_lambda, lambda_, beta1, one_minus_beta1
             g = divide(g, scale, EXACT)
         if MAXIMIZE:
             g = g * -1.0  # Triton 3.6 computes -g as 0 - g, which loses the sign of 0
-        theta, m, v, vmax = adam(theta, g, m, v, vmax, alpha, alpha_lambda, lambda_, beta1, one_minus_beta1,
-                                 beta2, one_minus_beta2, c1, c2, eps, EXACT)
+        theta, m, v, vmax = adam(theta, g, m, v, vmax, rates, EXACT)
         tl.store(m_first + i, m.to(element(M)), mask=mask)
         tl.store(v_first + i, v.to(element(M)), mask=mask)
         if AMSGRAD:
@@ -173,10 +173,10 @@ def update_tile(row, start, alpha, alpha_lambda, lambda_, beta1, one_minus_beta1
 @triton.jit(do_not_specialize=["step", "seed", "beta1_bits", "beta2_bits"])
 def update_tiles(ROWS, TILES, LR, STEP, GRAD_SCALE, FOUND_INF, alpha, alpha_lambda, lambda_, beta1,
                  one_minus_beta1, beta1_bits, beta2, one_minus_beta2, beta2_bits, c1, c2, eps, step, seed,
-                 P: tl.constexpr, G: tl.constexpr, M: tl.constexpr, AMSGRAD: tl.constexpr, MASTER: tl.constexpr,
-                 MAXIMIZE: tl.constexpr, DECOUPLED: tl.constexpr, EXACT: tl.constexpr, TILE: tl.constexpr,
-                 BLOCK: tl.constexpr, VEC: tl.constexpr):
-    """One tile. What is on the device (LR, STEP, GRAD_SCALE, FOUND_INF) or absent is None on the other side."""
+                 P: tl.constexpr, G: tl.constexpr, M: tl.constexpr, AMSGRAD: tl.constexpr,
+                 MASTER: tl.constexpr, MAXIMIZE: tl.constexpr, DECOUPLED: tl.constexpr, EXACT: tl.constexpr,
+                 TILE: tl.constexpr, BLOCK: tl.constexpr, VEC: tl.constexpr):
+    """One tile. lr and step come as numbers, or from the device by LR and STEP; the others are None."""
     tile = TILES + tl.program_id(0).to(tl.int64) * 2
     row = ROWS + tl.load(tile).to(tl.int64) * COLUMNS
     start = tl.load(tile + 1).to(tl.int64) * TILE
@@ -184,24 +184,19 @@ def update_tiles(ROWS, TILES, LR, STEP, GRAD_SCALE, FOUND_INF, alpha, alpha_lamb
         alpha = tl.load(LR)
         if DECOUPLED and lambda_ is not None:
             alpha_lambda = alpha * lambda_
-    coupled = None if DECOUPLED else lambda_
     if STEP is not None:
         step = tl.load(STEP).to(tl.int64)
         c1, c2 = bias_correction(beta1_bits, step), bias_correction(beta2_bits, step)
-    scale = None
-    if GRAD_SCALE is not None:
-        scale = tl.load(GRAD_SCALE)
-    found_inf = 0.0
-    if FOUND_INF is not None:
-        found_inf = tl.load(FOUND_INF)
+    scale = None if GRAD_SCALE is None else tl.load(GRAD_SCALE)
+    rates = (alpha, alpha_lambda, None if DECOUPLED else lambda_, beta1, one_minus_beta1, beta2,
+             one_minus_beta2, c1, c2, eps)
+    found_inf = 0.0 if FOUND_INF is None else tl.load(FOUND_INF)
     if found_inf == 0.0:
         if (tl.load(row + 8) != 0) & (start + TILE <= tl.load(row + 6)):
-            update_tile(row, start, alpha, alpha_lambda, coupled, beta1, one_minus_beta1, beta2, one_minus_beta2,
-                        c1, c2, eps, scale, seed, step, P, G, M, AMSGRAD, MASTER, MAXIMIZE, EXACT, TILE,
+            update_tile(row, start, rates, scale, seed, step, P, G, M, AMSGRAD, MASTER, MAXIMIZE, EXACT, TILE,
                         BLOCK, VEC, True)
         else:
-            update_tile(row, start, alpha, alpha_lambda, coupled, beta1, one_minus_beta1, beta2, one_minus_beta2,
-                        c1, c2, eps, scale, seed, step, P, G, M, AMSGRAD, MASTER, MAXIMIZE, EXACT, TILE,
+            update_tile(row, start, rates, scale, seed, step, P, G, M, AMSGRAD, MASTER, MAXIMIZE, EXACT, TILE,
                         BLOCK, VEC, False)
 
 
@@ -223,24 +218,25 @@ def update(tensors: Sequence[AdamTensor], options: AdamOptions, table: Table) ->
 
 def plan(tensors: Sequence[AdamTensor], o: AdamOptions, table: Table) -> Launch:
     """The kernel and its arguments for these tensors; see `update`."""
-    first, on_device = tensors[0], isinstance(o.lr, View)
+    first, decay = tensors[0], o.weight_decay or None
     alpha = None if isinstance(o.lr, View) else o.lr
-    decay = o.weight_decay or None
-    multiplied = decay and alpha is not None and o.decoupled  # alpha lambda is known to the host
-    known: tuple[float | None, ...] = (None, None) if isinstance(o.step, View) else o.corrections
+    # a double product where the host knows both; of a learning rate on the device the kernel forms it
+    alpha_lambda = alpha * decay if o.decoupled and decay is not None and alpha is not None else None
+    c1, c2 = (None, None) if isinstance(o.step, View) else o.corrections
     # 16 bytes of the widest type for each thread: a narrower one then takes 8, and no element changes threads
     vec = 16 // max(view.itemsize for view in first if view is not None)
-    args = dict(
-        ROWS=table.rows, TILES=table.tiles, LR=o.lr if on_device else None,
-        STEP=o.step if isinstance(o.step, View) else None, GRAD_SCALE=o.grad_scale, FOUND_INF=o.found_inf,
-        alpha=alpha, alpha_lambda=alpha * decay if multiplied else None, lambda_=None if multiplied else decay,
-        beta1=o.beta1, one_minus_beta1=1 - o.beta1, beta1_bits=_bits(o.beta1), beta2=o.beta2,
-        one_minus_beta2=1 - o.beta2, beta2_bits=_bits(o.beta2), c1=known[0], c2=known[1], eps=o.eps,
-        step=None if isinstance(o.step, View) else o.step & 0xFFFFFFFF,
-        seed=None if o.rounding_seed is None else o.rounding_seed & 0xFFFFFFFF)
-    constants = dict(P=first.p.dtype, G=first.g.dtype, M=first.m.dtype, AMSGRAD=o.amsgrad,
-                     MASTER=first.master is not None, MAXIMIZE=o.maximize, DECOUPLED=o.decoupled, EXACT=o.exact,
-                     TILE=ADAM_TILE, BLOCK=32 * TRITON_ADAM_WARPS * vec, VEC=vec)
+    args = {
+        "ROWS": table.rows, "TILES": table.tiles, "LR": o.lr if isinstance(o.lr, View) else None,
+        "STEP": o.step if isinstance(o.step, View) else None, "GRAD_SCALE": o.grad_scale,
+        "FOUND_INF": o.found_inf, "alpha": alpha, "alpha_lambda": alpha_lambda,
+        "lambda_": None if alpha_lambda is not None else decay,
+        "beta1": o.beta1, "one_minus_beta1": 1 - o.beta1, "beta1_bits": _bits(o.beta1),
+        "beta2": o.beta2, "one_minus_beta2": 1 - o.beta2, "beta2_bits": _bits(o.beta2),
+        "c1": c1, "c2": c2, "eps": o.eps, "step": None if isinstance(o.step, View) else o.step & 0xFFFFFFFF,
+        "seed": None if o.rounding_seed is None else o.rounding_seed & 0xFFFFFFFF}
+    constants = {"P": first.p.dtype, "G": first.g.dtype, "M": first.m.dtype, "AMSGRAD": o.amsgrad,
+                 "MASTER": first.master is not None, "MAXIMIZE": o.maximize, "DECOUPLED": o.decoupled,
+                 "EXACT": o.exact, "TILE": ADAM_TILE, "BLOCK": 32 * TRITON_ADAM_WARPS * vec, "VEC": vec}
     return Launch(update_tiles, args, constants, grid=table.tiles.shape[0], warps=TRITON_ADAM_WARPS,
                   fuse=not o.exact)
 

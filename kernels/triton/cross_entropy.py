@@ -19,140 +19,51 @@ Bytes an element, for logits of b bytes (a row's few scalars not counted):
 
 Accesses are 16 bytes wide for every vocabulary. A mask for each element would make them narrow, so a row is
 taken as whole 16-byte groups, one mask a group, and its edges, the few elements before the first group and
-after the last, are read and written apart. Block sizes and why: `kernels.tuning`.
+after the last, are read and written apart. (So the order of a row's sums, and with it their last bit, depends
+on the row's address modulo 16, and on nothing else.)
+
+Block sizes (`kernels.tuning`): 16 warps with 64 elements a thread are what registers hold, hence the 32768.
+Beyond it 32 warps take 16 elements a thread at a time; they fill an SM, so L2 has to keep one row for each.
+Label smoothing, weights under it and softcap keep more in registers, and take smaller blocks.
 """
 
-# ruff: noqa: E402 - Triton is imported after the module that chooses between interpreter and compiler
+# mypy: allow-untyped-defs, allow-incomplete-defs
 from __future__ import annotations
-
-from kernels import tuning
-from kernels.arrays import View
-
-from .launch import Launch
 
 import triton
 import triton.language as tl
 
-INF = tl.constexpr(float("inf"))
-NAN = tl.constexpr(float("nan"))
+from kernels import tuning
+from kernels.arrays import View
 
-# tanh t = t + t^3 P(t^2) for |t| < 0.55, to 5e-9 of its value: Lawson's minimax fit, in float32.
-P = tl.constexpr((-0.33333316445350647, 0.13332585990428925, -0.05385230854153633, 0.021071678027510643,
-                  -0.006274239160120487))
-
-
-# ---- Mathematics: an optional argument that is None costs nothing, its branch is not compiled ---------
-
-@triton.jit
-def log1p(u):
-    """log(1 + u), u >= 0: the quotient puts back what rounding 1 + u lost (Kahan)."""
-    w = 1.0 + u
-    return tl.where(w == 1.0, u, tl.log(w) * tl.div_rn(u, w - 1.0))
-
-
-@triton.jit
-def tanh(t):
-    """By exp, which overflows nowhere, and near 0, where 1 - exp(-2t) cancels, by a polynomial."""
-    u = tl.exp(-2.0 * tl.abs(t))
-    far = (1.0 - u) / (1.0 + u)
-    q = t * t
-    near = t + t * q * (P[0] + q * (P[1] + q * (P[2] + q * (P[3] + q * P[4]))))
-    return tl.where(tl.abs(t) < 0.55, near, tl.where(t < 0.0, -far, far))
-
-
-@triton.jit
-def cap(raw, c):
-    """x = c tanh(raw / c) in float32; -inf, a class that is not there, stays -inf."""
-    x = raw.to(tl.float32)
-    if c is not None:
-        x = tl.where(x == -INF, x, c * tanh(x / c))
-    return x
-
-
-@triton.jit
-def uncap(d, raw, c):
-    """dL/draw = d (1 - tanh^2) = d 4u / (1+u)^2, u = exp(-2 |raw/c|), which does not cancel; 0 at -inf."""
-    if c is not None:
-        u = tl.exp(-2.0 * tl.abs(raw.to(tl.float32) / c))
-        d *= 4.0 * u / ((1.0 + u) * (1.0 + u))
-    return d
-
-
-@triton.jit
-def finite(m):
-    """m, but 0 for a maximum over nothing: exp(-inf - -inf) would be NaN."""
-    return tl.where(m == -INF, 0.0, m)
-
-
-@triton.jit
-def sums(x, m, w, is_label, x_y, e):
-    """Over a block's last axis, the label left out: sum exp(x - m), and over the x that are not -inf
-    sum 1, sum w and sum w (x - x_y), which only label smoothing needs."""
-    r = tl.sum(tl.where(is_label, 0.0, tl.exp(x - m)), axis=1)
-    K, W, C = tl.zeros_like(r), tl.zeros_like(r), tl.zeros_like(r)
-    if e is not None:
-        there = (x != -INF) & (is_label == 0)
-        K = tl.sum(tl.where(there, 1.0, 0.0), axis=1)
-        W = tl.sum(tl.where(there, w, 0.0), axis=1)
-        C = tl.sum(tl.where(there, w * (x - x_y), 0.0), axis=1)
-    return r, K, W, C
-
-
-@triton.jit
-def online(m, r, K, W, C, x, w, is_label, x_y, e):
-    """The same sums, each line's running, after one more block; r is kept relative to the running m."""
-    m_new = tl.maximum(m, tl.max(x, axis=1))
-    more_r, more_K, more_W, more_C = sums(x, finite(m_new)[:, None], w, is_label, x_y, e)
-    return m_new, r * tl.exp(m - finite(m_new)) + more_r, K + more_K, W + more_W, C + more_C
-
-
-@triton.jit
-def row_result(m, r, K, W, C, x_y, w_y, e, one_minus_e, z, scale_ce, scale_z, g):
-    """What a row's sums give: its loss and lse, and A, B and d_y of the gradient A exp(x_j - m) - B w_j, d_y.
-
-    K, W and C come without the label, which is added here if its logit is not -inf.
-    """
-    e_y = tl.exp(x_y - finite(m))
-    s = r + e_y
-    log_s = tl.log(s)
-    lse = finite(m) + log_s
-    nll = tl.where(e_y >= r, log1p(tl.div_rn(r, e_y)), log_s + (m - x_y))
-    if e is None:
-        a, ce, B = w_y, w_y * nll, 0.0
-        d_y = -a * tl.div_rn(r, s)
-    else:
-        there = x_y != -INF
-        share = tl.div_rn(e, K + tl.where(there, 1.0, 0.0))  # e/K
-        all_W = W + tl.where(there, w_y, 0.0)
-        a, B = one_minus_e * w_y + share * all_W, g * scale_ce * share
-        ce = one_minus_e * w_y * nll + share * (all_W * tl.where(there, nll, lse) - C)
-        d_y = share * W - a * tl.div_rn(r, s)
-    loss, A, d_y = scale_ce * ce, scale_ce * a, scale_ce * d_y
-    if z is not None:
-        slope = 2.0 * scale_z * z * lse
-        loss, A, d_y = loss + scale_z * z * lse * lse, A + slope, d_y + slope * tl.div_rn(e_y, s)
-    return loss, lse, tl.div_rn(g * A, s), B, g * d_y
-
-
-@triton.jit
-def gradient(raw, m, w, is_label, A, B, d_y, e, c):
-    """dL/draw of a block."""
-    x = cap(raw, c)
-    d = A * tl.exp(x - m)
-    if e is not None:
-        d -= tl.where(x != -INF, B * w, 0.0)
-    return uncap(tl.where(is_label, d_y, d), raw, c)
-
+from .cross_entropy_formulas import INF, NAN, cap, finite, gradient, online, row_result, sums
+from .launch import Launch
 
 # ---- Where a row's elements are ----------------------------------------------------------------------
 
 @triton.jit
-def aligned_part(row, V, VEC: tl.constexpr, ALIGNED: tl.constexpr):
-    """How many elements lie before the row's first 16-byte boundary, and how many whole groups after it."""
-    head = 0
+def locate(X, row, stride, V, VEC: tl.constexpr, ALIGNED: tl.constexpr):
+    """A row, its first 16-byte boundary (or one past a very short row), how far that is, the groups there."""
+    if ALIGNED:
+        x_row, head = tl.multiple_of(X + row * stride, 16), 0
+        first = x_row
+    else:
+        x_row = X + row * stride
+        head = ((-x_row.to(tl.int64) & 15) // (16 // VEC)).to(tl.int32)
+        first = tl.multiple_of(x_row + head, 16)
+    return x_row, first, head, tl.maximum(V - head, 0) // VEC
+
+
+@triton.jit
+def locate_gradient(DX, row, stride, head, ALIGNED: tl.constexpr, DX_ALIGNED: tl.constexpr):
+    """The gradient's row, and in it the place of the logits' first group: 16-byte aligned if DX_ALIGNED."""
+    dx_row = DX + row * stride
+    dx_first = dx_row
     if not ALIGNED:
-        head = tl.minimum((-row.to(tl.int64) & 15) // (16 // VEC), V).to(tl.int32)
-    return head, (V - head) // VEC
+        dx_first = dx_row + head
+    if DX_ALIGNED:
+        dx_first = tl.multiple_of(dx_first, 16)
+    return dx_row, dx_first
 
 
 @triton.jit
@@ -166,7 +77,7 @@ def edges_at(head, tail, V, VEC: tl.constexpr):
     """(2, VEC) columns before the first group and from `tail` on, and which of them exist."""
     line, j = tl.arange(0, 2)[:, None], tl.arange(0, VEC)[None, :]
     cols = tl.where(line == 0, j, tail + j)
-    return cols, cols < tl.where(line == 0, head, V)
+    return cols, cols < tl.where(line == 0, tl.minimum(head, V), V)
 
 
 @triton.jit
@@ -192,16 +103,21 @@ def of_row(SCALES, GRAD, WEIGHTS, row, grad_stride, y):
 
 
 @triton.jit
-def fill(dx_row, dx_first, head, groups, V, value, GROUPS: tl.constexpr, VEC: tl.constexpr, ALIGNED: tl.constexpr):
-    """The gradient of a row that is ignored, 0, or whose label is no class, NaN."""
-    zeros = tl.full((GROUPS, VEC), 0.0, tl.float32)
-    for start in range(0, groups, GROUPS):
-        mask = start + tl.arange(0, GROUPS)[:, None] < groups
-        at = dx_first + start * VEC + block_at(GROUPS, VEC)
-        tl.store(at, (zeros + value).to(dx_row.dtype.element_ty), mask=mask)
-    if not ALIGNED:
-        cols, mask = edges_at(head, head + groups * VEC, V, VEC)
-        tl.store(dx_row + cols, (tl.full((2, VEC), 0.0, tl.float32) + value).to(dx_row.dtype.element_ty), mask=mask)
+def skip_row(LOSS, LSE, DX, row, dx_stride, head, groups, V, value, GROUPS: tl.constexpr, VEC: tl.constexpr,
+             ALIGNED: tl.constexpr, DX_ALIGNED: tl.constexpr):
+    """A row whose logits are not looked at: 0 if it is ignored, NaN if its label is no class."""
+    tl.store(LOSS + row, value)
+    tl.store(LSE + row, value)
+    if DX is not None:
+        dx_row, dx_first = locate_gradient(DX, row, dx_stride, head, ALIGNED, DX_ALIGNED)
+        block = tl.full((GROUPS, VEC), 1.0, tl.float32) * value
+        for start in range(0, groups, GROUPS):
+            mask = start + tl.arange(0, GROUPS)[:, None] < groups
+            tl.store(dx_first + start * VEC + block_at(GROUPS, VEC), block.to(DX.dtype.element_ty), mask=mask)
+        if not ALIGNED:
+            cols, mask = edges_at(head, head + groups * VEC, V, VEC)
+            edges = tl.full((2, VEC), 1.0, tl.float32) * value
+            tl.store(dx_row + cols, edges.to(DX.dtype.element_ty), mask=mask)
 
 
 # ---- Kernels -----------------------------------------------------------------------------------------
@@ -213,22 +129,12 @@ def one_sweep(X, Y, DX, LOSS, LSE, SCALES, GRAD, WEIGHTS, x_stride, dx_stride, g
     """A row of at most GROUPS * VEC columns: read, reduced and turned into its gradient in registers."""
     row = tl.program_id(0).to(tl.int64)
     y = tl.load(Y + row).to(tl.int64)
-    x_row = X + row * x_stride
-    head, groups = aligned_part(x_row, V, VEC, ALIGNED)
-    first = tl.multiple_of(x_row if ALIGNED else x_row + head, 16)
-    if DX is not None:
-        dx_row = DX + row * dx_stride
-        dx_first = dx_row if ALIGNED else dx_row + head
-        if DX_ALIGNED:
-            dx_first = tl.multiple_of(dx_first, 16)
-    at = block_at(GROUPS, VEC)
+    x_row, first, head, groups = locate(X, row, x_stride, V, VEC, ALIGNED)
     if (y == ignore_index) | (y < 0) | (y >= V):
-        nothing = tl.where(y == ignore_index, 0.0, NAN)
-        tl.store(LOSS + row, nothing)
-        tl.store(LSE + row, nothing)
-        if DX is not None:
-            fill(dx_row, dx_first, head, groups, V, nothing, GROUPS, VEC, ALIGNED)
+        value = tl.where(y == ignore_index, 0.0, NAN)
+        skip_row(LOSS, LSE, DX, row, dx_stride, head, groups, V, value, GROUPS, VEC, ALIGNED, DX_ALIGNED)
     else:
+        at = block_at(GROUPS, VEC)
         mask = tl.arange(0, GROUPS)[:, None] < groups
         raw = tl.load(first + at, mask=mask, other=-INF)
         x_y = cap(tl.load(x_row + y), c)
@@ -253,6 +159,7 @@ def one_sweep(X, Y, DX, LOSS, LSE, SCALES, GRAD, WEIGHTS, x_stride, dx_stride, g
         tl.store(LOSS + row, loss)
         tl.store(LSE + row, lse)
         if DX is not None:
+            dx_row, dx_first = locate_gradient(DX, row, dx_stride, head, ALIGNED, DX_ALIGNED)
             d = gradient(raw, finite(m), w, is_y, A, B, d_y, e, c)
             tl.store(dx_first + at, d.to(DX.dtype.element_ty), mask=mask)
             if not ALIGNED:
@@ -271,41 +178,24 @@ def two_sweeps(X, Y, DX, LOSS, LSE, SCALES, GRAD, WEIGHTS, x_stride, dx_stride, 
     """
     row = tl.program_id(0).to(tl.int64)
     y = tl.load(Y + row).to(tl.int64)
-    x_row = X + row * x_stride
-    head, groups = aligned_part(x_row, V, VEC, ALIGNED)
-    first = tl.multiple_of(x_row if ALIGNED else x_row + head, 16)
-    if DX is not None:
-        dx_row = DX + row * dx_stride
-        dx_first = dx_row if ALIGNED else dx_row + head
-        if DX_ALIGNED:
-            dx_first = tl.multiple_of(dx_first, 16)
-    at = block_at(GROUPS, VEC)
+    x_row, first, head, groups = locate(X, row, x_stride, V, VEC, ALIGNED)
     if (y == ignore_index) | (y < 0) | (y >= V):
-        nothing = tl.where(y == ignore_index, 0.0, NAN)
-        tl.store(LOSS + row, nothing)
-        tl.store(LSE + row, nothing)
-        if DX is not None:
-            fill(dx_row, dx_first, head, groups, V, nothing, GROUPS, VEC, ALIGNED)
+        value = tl.where(y == ignore_index, 0.0, NAN)
+        skip_row(LOSS, LSE, DX, row, dx_stride, head, groups, V, value, GROUPS, VEC, ALIGNED, DX_ALIGNED)
     else:
+        at = block_at(GROUPS, VEC)
         x_y = cap(tl.load(x_row + y), c)
         scale_ce, scale_z, g, w_y = of_row(SCALES, GRAD, WEIGHTS, row, grad_stride, y)
         reference = tl.where(x_y == -INF, 0.0, x_y)
         label = y.to(tl.int32)
-        whole = groups // GROUPS * GROUPS  # groups in full blocks; the others need a mask
-        mask = whole + tl.arange(0, GROUPS)[:, None] < groups
-
         m, r = tl.full((GROUPS,), -INF, tl.float32), tl.zeros((GROUPS,), tl.float32)
         K, W, C = tl.zeros_like(r), tl.zeros_like(r), tl.zeros_like(r)
-        for start in range(0, whole, GROUPS):
+        for start in range(0, groups, GROUPS):
+            mask = start + tl.arange(0, GROUPS)[:, None] < groups
             cols = head + start * VEC + at
-            x = cap(tl.load(first + start * VEC + at, eviction_policy="evict_last"), c)
-            w = weights_at(WEIGHTS, cols, None, e)
-            m, r, K, W, C = online(m, r, K, W, C, x, w, cols == label, reference, e)
-        if whole < groups:
-            cols = head + whole * VEC + at
-            x = cap(tl.load(first + whole * VEC + at, mask=mask, other=-INF, eviction_policy="evict_last"), c)
+            raw = tl.load(first + start * VEC + at, mask=mask, other=-INF, eviction_policy="evict_last")
             w = weights_at(WEIGHTS, cols, mask, e)
-            m, r, K, W, C = online(m, r, K, W, C, x, w, cols == label, reference, e)
+            m, r, K, W, C = online(m, r, K, W, C, cap(raw, c), w, cols == label, reference, e)
         M = tl.max(m, axis=0)
         if not ALIGNED:
             edge_cols, edge_mask = edges_at(head, head + groups * VEC, V, VEC)
@@ -322,16 +212,14 @@ def two_sweeps(X, Y, DX, LOSS, LSE, SCALES, GRAD, WEIGHTS, x_stride, dx_stride, 
         tl.store(LSE + row, lse)
 
         if DX is not None:
-            for start in range(0, whole, GROUPS):
+            dx_row, dx_first = locate_gradient(DX, row, dx_stride, head, ALIGNED, DX_ALIGNED)
+            for start in range(0, groups, GROUPS):
+                mask = start + tl.arange(0, GROUPS)[:, None] < groups
                 cols = head + start * VEC + at
-                raw = tl.load(first + start * VEC + at, eviction_policy="evict_first")
-                d = gradient(raw, finite(M), weights_at(WEIGHTS, cols, None, e), cols == label, A, B, d_y, e, c)
-                tl.store(dx_first + start * VEC + at, d.to(DX.dtype.element_ty), eviction_policy="evict_first")
-            if whole < groups:
-                cols = head + whole * VEC + at
-                raw = tl.load(first + whole * VEC + at, mask=mask, other=-INF, eviction_policy="evict_first")
-                d = gradient(raw, finite(M), weights_at(WEIGHTS, cols, mask, e), cols == label, A, B, d_y, e, c)
-                tl.store(dx_first + whole * VEC + at, d.to(DX.dtype.element_ty), mask=mask)
+                raw = tl.load(first + start * VEC + at, mask=mask, other=-INF, eviction_policy="evict_first")
+                w = weights_at(WEIGHTS, cols, mask, e)
+                d = gradient(raw, finite(M), w, cols == label, A, B, d_y, e, c).to(DX.dtype.element_ty)
+                tl.store(dx_first + start * VEC + at, d, mask=mask, eviction_policy="evict_first")
             if not ALIGNED:
                 d = gradient(edge_raw, finite(M), edge_w, edge_cols == label, A, B, d_y, e, c)
                 tl.store(dx_row + edge_cols, d.to(DX.dtype.element_ty), mask=edge_mask)
@@ -397,12 +285,13 @@ def plan(x: View, y: View, dx: View | None, loss: View, lse: View, scales: View 
     smooth = label_smoothing or None
     options = (smooth is not None) + (smooth is not None and weights is not None) + (softcap is not None)
     block, warps = tuning.triton_cross_entropy(V, options)
-    args = dict(X=x, Y=y, DX=dx, LOSS=loss, LSE=lse, SCALES=scales, GRAD=grad, WEIGHTS=weights,
-                x_stride=x.strides[0], dx_stride=dx.strides[0] if dx else 0,
-                grad_stride=grad.strides[0] if grad and grad.shape else 0, V=V, ignore_index=ignore_index,
-                e=smooth, one_minus_e=smooth and 1 - smooth, z=z_loss or None, c=softcap)
-    constants = dict(GROUPS=block // vec, VEC=vec, ALIGNED=_aligned(x) and V % vec == 0,
-                     DX_ALIGNED=dx is not None and _same_boundaries(x, dx))
+    args = {"X": x, "Y": y, "DX": dx, "LOSS": loss, "LSE": lse, "SCALES": scales, "GRAD": grad,
+            "WEIGHTS": weights, "x_stride": x.strides[0], "dx_stride": 0 if dx is None else dx.strides[0],
+            "grad_stride": 0 if grad is None or not grad.shape else grad.strides[0], "V": V,
+            "ignore_index": ignore_index, "e": smooth, "one_minus_e": smooth and 1 - smooth,
+            "z": z_loss or None, "c": softcap}
+    constants = {"GROUPS": block // vec, "VEC": vec, "ALIGNED": _aligned(x) and V % vec == 0,
+                 "DX_ALIGNED": dx is not None and _same_boundaries(x, dx)}
     return Launch(one_sweep if V <= block else two_sweeps, args, constants, grid=R, warps=warps)
 
 
@@ -425,8 +314,8 @@ def scales(y: View, weights: View | None, out: View, *, ignore_index: int, vocab
         weights: (V,), or None: 1 each.
         out: (2,), written.
     """
-    args = dict(Y=y, WEIGHTS=weights, OUT=out, R=y.size, V=vocab, ignore_index=ignore_index)
-    Launch(inverse_counts, args, dict(BLOCK=tuning.TRITON_TOTAL), grid=1, warps=8)()
+    args = {"Y": y, "WEIGHTS": weights, "OUT": out, "R": y.size, "V": vocab, "ignore_index": ignore_index}
+    Launch(inverse_counts, args, {"BLOCK": tuning.TRITON_TOTAL}, grid=1, warps=8)()
 
 
 def total(loss: View, out: View) -> None:
@@ -436,4 +325,5 @@ def total(loss: View, out: View) -> None:
         loss: (R,), float32.
         out: (), written.
     """
-    Launch(sum_all, dict(LOSS=loss, OUT=out, R=loss.size), dict(BLOCK=tuning.TRITON_TOTAL), grid=1, warps=8)()
+    args = {"LOSS": loss, "OUT": out, "R": loss.size}
+    Launch(sum_all, args, {"BLOCK": tuning.TRITON_TOTAL}, grid=1, warps=8)()

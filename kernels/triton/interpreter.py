@@ -1,7 +1,7 @@
 """Triton's interpreter without torch: a kernel, run as NumPy operations on CPU memory.
 
-Triton decides on import, by TRITON_INTERPRET, whether `@triton.jit` compiles or interprets. So this module
-is imported before Triton: with no GPU and no choice made, it chooses the interpreter.
+Triton decides on import, by TRITON_INTERPRET, whether `@triton.jit` compiles or interprets. So `prepare`
+comes before the first import of Triton: with no GPU and no choice made, it chooses the interpreter.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def prepare() -> None:
                                  "or backend='numpy'")
     if "triton" not in sys.modules and "TRITON_INTERPRET" not in os.environ and not gpu_present():
         os.environ["TRITON_INTERPRET"] = "1"
-    theirs = importlib.import_module("triton.runtime.interpreter")
+    theirs: Any = importlib.import_module("triton.runtime.interpreter")
     if not isinstance(theirs._convert_float, _Rounding):  # once a process
         theirs._convert_float = _Rounding(theirs)
         theirs._patch_lang = _patches = _Patches(theirs)
@@ -78,7 +79,7 @@ def run(kernel: Any, args: dict[str, Any], constants: dict[str, Any], grid: int)
 
 
 def _argument(value: Any) -> Any:
-    """An argument as a GPU gets it: arrays by address, Python's floats as float32 (here they would be double)."""
+    """An argument as a GPU gets it: arrays by address, and Python's floats as float32, not as doubles."""
     if isinstance(value, View):
         return _Tensor(value)
     if isinstance(value, float):
@@ -124,6 +125,18 @@ class _Tensor:
         return self.view.strides
 
 
+def _checked_multiple_of(pointer: Any, multiple: Any) -> Any:
+    """`tl.multiple_of` for pointers: on a GPU a promise not kept ends in a misaligned address, here in this.
+
+    Raises:
+        ValueError: the address is no such multiple.
+    """
+    multiple = getattr(multiple, "value", multiple)
+    if (pointer.handle.data % np.uint64(multiple)).any():
+        raise ValueError(f"address {int(pointer.handle.data.flat[0]):#x} is no multiple of {multiple} bytes")
+    return pointer
+
+
 class _Patches:
     """The interpreter's own patch of `triton.language`, made once a launch instead of at every call.
 
@@ -136,11 +149,15 @@ class _Patches:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        self.done = set()
+        """For one launch."""
+        builder = self.interpreter.interpreter_builder
+        options, self.done = builder.options, set()
+        # Integers that overflow are looked for at every operation, and then nothing is done about them.
+        builder.options = replace(options, sanitize_overflow=False)
         try:
             yield
         finally:
-            self.done = None
+            builder.options, self.done = options, None
 
     def __call__(self, fn: Any) -> Any:
         if self.done is not None and id(fn.__globals__) in self.done:
@@ -148,6 +165,7 @@ class _Patches:
         scope = self.theirs(fn)
         if self.done is not None:
             self.done.add(id(fn.__globals__))
+            scope.set_attr(self.interpreter.tl, "multiple_of", _checked_multiple_of)
         # A number is an array of one element here, which Triton 3.6 cannot make an index of in NumPy 2.4.
         scope.set_attr(self.interpreter.tl.tensor, "__index__", lambda x: int(x.handle.data.item()))
         return scope
@@ -176,5 +194,3 @@ class _Rounding:
         quiet_nan = (bits >> np.uint32(16)) | np.uint32(0x40)
         return np.where(np.isnan(data), quiet_nan, rounded).astype(np.uint16)
 
-
-prepare()

@@ -7,7 +7,6 @@ without torch there would be none. Here both come from the library that owns the
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,8 +58,8 @@ class Launch:
             interpreter.run(self.kernel, self.args, self.constants, self.grid)
             return
         if not hasattr(self.kernel, "device_caches"):  # an InterpretedFunction
-            raise BackendUnavailable(f"arrays on {views[0].device} need Triton's compiler, but TRITON_INTERPRET "
-                                     "was set when triton was imported: unset it")
+            raise BackendUnavailable(f"arrays on {views[0].device} need Triton's compiler: start Python "
+                                     "without TRITON_INTERPRET=1")
         with _on_device_of(views):
             self.kernel[(self.grid,)](**self.args, **self.constants, **self.options)
 
@@ -92,9 +91,11 @@ def _consult_this_module() -> None:
     from triton.runtime import driver
 
     with _lock:
-        if importlib.util.find_spec("torch") is None and not isinstance(driver._active, _cupy_driver()):
-            driver.set_active(_cupy_driver()())
-        active: Any = driver.active
+        try:
+            active: Any = driver.active
+        except RuntimeError:  # of Triton: no torch, or none with CUDA
+            driver.set_active(cupy_driver())
+            active = driver.active
         if getattr(active, "consults_kernels", False):
             return
         their_device, their_stream = active.get_current_device, active.get_current_stream
@@ -111,24 +112,19 @@ def _consult_this_module() -> None:
         active.consults_kernels = True
 
 
-def _cupy_driver() -> type:
+def cupy_driver() -> Any:
     """Triton's driver for CUDA, asking CuPy what the original asks torch."""
-    global _CupyDriver
-    if _CupyDriver is None:
-        from triton.backends.nvidia.driver import CudaDriver, CudaLauncher, CudaUtils
+    from triton.backends.nvidia.driver import CudaDriver, CudaLauncher, CudaUtils
 
-        class CupyDriver(CudaDriver):
-            def __init__(self) -> None:  # the original's would import torch
-                cupy = importlib.import_module("cupy")
-                self.utils, self.launcher_cls = CudaUtils(), CudaLauncher
-                self.get_current_device = cupy.cuda.runtime.getDevice
-                self.set_current_device = cupy.cuda.runtime.setDevice
-                self.get_current_stream = lambda device: cupy.cuda.get_current_stream().ptr
-                # "90" is (9, 0), "120" is (12, 0)
-                self.get_device_capability = lambda d: divmod(int(cupy.cuda.Device(d).compute_capability), 10)
+    cupy = importlib.import_module("cupy")
 
-        _CupyDriver = CupyDriver
-    return _CupyDriver
+    class CupyDriver(CudaDriver):  # type: ignore[misc]
+        def __init__(self) -> None:  # the original's would import torch
+            self.utils, self.launcher_cls = CudaUtils(), CudaLauncher
+            self.get_current_device = cupy.cuda.runtime.getDevice
+            self.set_current_device = cupy.cuda.runtime.setDevice
+            self.get_current_stream = lambda device: cupy.cuda.get_current_stream().ptr
+            # "90" is (9, 0), "120" is (12, 0)
+            self.get_device_capability = lambda d: divmod(int(cupy.cuda.Device(d).compute_capability), 10)
 
-
-_CupyDriver: type | None = None
+    return CupyDriver()
