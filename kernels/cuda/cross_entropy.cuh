@@ -174,7 +174,7 @@ DEVICE Row finish(const Sum& sum, float x_y, float reference, float w_y, const f
     float m = fmaxf(sum.m, x_y), b = base(m);
     float r = sum.r * expf(sum.m - b), e_y = expf(x_y - b), s = r + e_y;
     row.m = b;
-    row.lse = m == -infinity() ? not_a_number() : m + logf(s);
+    row.lse = b + logf(s);
     // Without the cancellation of lse - x_y where p_y is near 1.
     float nll = e_y >= r ? log1pf(r / e_y) : logf(s) + (m - x_y);
     float q_y = w_y, rest = 0;  // rest = a - q_y

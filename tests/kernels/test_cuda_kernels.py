@@ -248,7 +248,7 @@ def test_infinities(kernel):
     x, y = batch("bfloat16", V, rows=9)
     x[0, :990], y[0] = -np.inf, 995   # all but the last blocks are absent
     x[1, 1:], y[1] = -np.inf, 0       # one class: certain
-    x[2], y[2] = -np.inf, 5           # none: NaN
+    x[2], y[2] = -np.inf, 5           # none: NaN, with lse -inf
     x[4, 7], y[4] = -np.inf, 7        # the label is absent: loss inf, gradient finite
     x[5, 500] = np.inf
     x[6, 500] = np.nan
@@ -264,7 +264,9 @@ def test_infinities(kernel):
     assert loss[4] == np.inf
     check((lse[4:5], lse[4:5], dx[4:5]), (want[1][4:5], want[1][4:5], want[2][4:5]), "bfloat16", rtol=2e-5)
     for i in (2, 5, 6, 7, 8):
-        assert np.isnan([loss[i], lse[i], *dx[i].astype(float)]).all(), i
+        assert np.isnan([loss[i], *dx[i].astype(float)]).all(), i
+    assert lse[2] == -np.inf
+    assert np.isnan(lse[5:]).all()
 
 
 @pytest.mark.parametrize("kernel", [{"cluster": 4}, {"streaming": True}], ids=named)

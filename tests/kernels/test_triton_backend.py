@@ -633,6 +633,24 @@ def test_stochastic_rounding_keeps_the_mean():
     assert not np.array_equal(first, p)
 
 
+SMALL = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "step": 1}
+
+
+@pytest.mark.parametrize("found_inf", [1, 2, -1, np.nan, np.inf])
+def test_found_inf_changes_nothing(found_inf):
+    t = dict.fromkeys(NAMES) | {name: np.ones(5, np.float32) for name in "pgmv"}
+    run_adam([t], SMALL | {"found_inf": np.array(found_inf, np.float32)}, [0])
+    assert all((t[name] == 1).all() for name in "pgmv")
+
+
+def test_stochastic_rounding_leaves_nan_alone():
+    # All ones, so that any random bits added to it would carry into the sign and leave 0.
+    t = dict.fromkeys(NAMES) | {name: np.ones(300, np.float32) for name in "gmv"} | {"p": np.ones(300, BF16)}
+    t["g"].view(np.uint32)[:] = 0x7FFFFFFF
+    run_adam([t], SMALL | {"rounding_seed": 1}, [0])
+    assert np.isnan(t["p"].astype(np.float32)).all()
+
+
 def test_exact_mode_forbids_fma():
     t = AdamTensor(*(view(np.ones(4, np.float32)) for _ in range(4)), None, None)
     table = Table(*map(view, table_arrays([(t.p.address,) * 4 + (0, 0, 4, 0)])))
