@@ -6,6 +6,9 @@ spills and the width of memory accesses on each target.
 
 from __future__ import annotations
 
+# Most threads of a block (CUDA) or program (Triton), on every GPU.
+MOST_THREADS = 1024
+
 # ---- Adam -------------------------------------------------------------------------------------------
 
 # Elements that one program (Triton) or block (CUDA) updates. A tile is one row of the pointer table's

@@ -15,6 +15,7 @@ from typing import Any
 
 from kernels.arrays import View, library
 from kernels.backends import BackendUnavailable
+from kernels.tuning import MOST_THREADS
 
 from . import interpreter
 
@@ -31,7 +32,7 @@ class Launch:
         args: by name; arrays as `View`s, None for what is left out.
         constants: compile-time arguments by name.
         grid: number of programs.
-        warps: of 32 threads (64 on AMD), a program.
+        warps: of 32 threads, a program; on AMD, where a warp has 64, no more than make 1024 threads.
         fuse: whether a product and a sum may become one FMA, rounded once. False is bit-equal to NumPy.
     """
 
@@ -42,10 +43,9 @@ class Launch:
     warps: int
     fuse: bool = True
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """What Triton's compiler is told."""
-        return {"num_warps": self.warps, "enable_fp_fusion": self.fuse}
+    def options(self, lanes: int) -> dict[str, Any]:
+        """What Triton's compiler is told for a GPU whose warps have `lanes` threads: 32, or 64 on AMD."""
+        return {"num_warps": min(self.warps, MOST_THREADS // lanes), "enable_fp_fusion": self.fuse}
 
     def __call__(self) -> None:
         """Launch.
@@ -61,7 +61,8 @@ class Launch:
             raise BackendUnavailable(f"arrays on {views[0].device} need Triton's compiler: start Python "
                                      "without TRITON_INTERPRET=1")
         with _on_device_of(views):
-            self.kernel[(self.grid,)](**self.args, **self.constants, **self.options)
+            lanes = importlib.import_module("triton.runtime").driver.active.get_current_target().warp_size
+            self.kernel[(self.grid,)](**self.args, **self.constants, **self.options(lanes))
 
 
 @contextmanager

@@ -165,7 +165,8 @@ class Recorder:
 
 @pytest.fixture
 def driver(monkeypatch):
-    fake = types.SimpleNamespace(get_current_device=lambda: 7, get_current_stream=lambda device: 70 + device)
+    fake = types.SimpleNamespace(get_current_device=lambda: 7, get_current_stream=lambda device: 70 + device,
+                                 get_current_target=lambda: types.SimpleNamespace(warp_size=32))
     monkeypatch.setattr(triton.runtime.driver, "_active", fake)
     return fake
 
@@ -656,8 +657,10 @@ def test_exact_mode_forbids_fma():
     table = Table(*map(view, table_arrays([(t.p.address,) * 4 + (0, 0, 4, 0)])))
     for exact in (True, False):
         o = AdamOptions(lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, step=1, exact=exact)
-        assert adam.plan([t], o, table).options["enable_fp_fusion"] is not exact
+        assert adam.plan([t], o, table).options(32)["enable_fp_fusion"] is not exact
 
 
 def test_launches_name_only_arguments_that_exist():
-    assert Launch(convert, {}, {}, grid=1, warps=4).options == {"num_warps": 4, "enable_fp_fusion": True}
+    assert Launch(convert, {}, {}, grid=1, warps=4).options(32) == {"num_warps": 4, "enable_fp_fusion": True}
+    wide = Launch(convert, {}, {}, grid=1, warps=32)
+    assert [wide.options(lanes)["num_warps"] for lanes in (32, 64)] == [32, 16]  # 1024 threads
