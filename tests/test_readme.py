@@ -1,7 +1,10 @@
 """The READMEs: their code runs, their paths exist, and both say the same."""
 
+import os
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +27,36 @@ def test_the_engine_example_runs(path: Path, tmp_path: Path, monkeypatch: pytest
     y = np.tanh(x)
     np.testing.assert_allclose(names["d2y"].data, (1 - y**2) * (2 - 6 * y**2))  # type: ignore[attr-defined]
     assert (tmp_path / "graph.svg").exists()
+
+
+@pytest.fixture
+def gxx() -> str:
+    """The compiler that runs CUDA C on the CPU; CI is to have it."""
+    found = shutil.which("g++")
+    if found is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no g++: apt-get install g++")
+    return found
+
+
+@pytest.mark.parametrize("path", READMES, ids=lambda p: p.name)
+def test_the_kernel_example_runs(path: Path, gxx: str, capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
+    code, = (block for block in blocks if "import kernels" in block)
+    exec(compile(code, path.name, "exec"), {})
+    said = capsys.readouterr().out
+    assert "mine: not ok" in said
+    assert "huge_logits" in said
+
+
+def test_the_cuda_example_runs(tmp_path: Path, gxx: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs/kernels.md").read_text("utf-8")
+    code, = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, "kernels.md", "exec"), names)
+    np.testing.assert_array_equal(names["x"], 2 * np.arange(1000))
+    for path in re.findall(r"^    (kernels/[\w/.]*)", text, re.MULTILINE):
+        assert (ROOT / path).exists(), path
 
 
 @pytest.mark.parametrize("path", READMES, ids=lambda p: p.name)
@@ -69,12 +102,13 @@ def test_both_languages_have_the_same_parts() -> None:
     english, chinese = (skeleton(path.read_text("utf-8")) for path in READMES)
     assert english == chinese
     assert any("`optim.Adam`" in part for part in english)
+    assert any("kernels.report" in part for part in english)
     assert "import minillm as tf" in english
 
 
 @pytest.mark.parametrize(("old", "new"), [
     ("## Speed", "### Speed"), ("learning_rate=0.001", "learning_rate=0.01"), ("--top-p 0.95", "--top-p 0.9"),
-    ("    make test", "    make tests"), ("| `optim.Adam` |", "| `optim.AdamW` |"), ("| 4.3 |", "| 4.2 |"),
+    ("    make test", "    make tests"), ("| `optim.Adam`,", "| `optim.AdamW`,"), ("| 4.3 |", "| 4.2 |"),
     ("    minillm/keras/ ", "    minillm/kera/ "), ("<!-- speed:end -->", ""), ("\n## Map\n", "\n"),
     ("np.tanh(x) ** 2 ", "np.tanh(x) ** 3 "),
 ])
