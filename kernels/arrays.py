@@ -198,12 +198,13 @@ def contiguous(array: Any) -> Any:
 
 
 def as_kind(made: Any, like: Any) -> Any:
-    """`made`, of NumPy, CuPy or torch, as an array of `like`'s library, through DLPack if need be."""
+    """`made`, of NumPy, CuPy or torch, as an array of `like`'s library, if that reads DLPack; else itself."""
     name = library(like)
     if name in ("numpy", "cupy", "torch"):
         return made
     module = sys.modules[name]
-    return getattr(module, "dlpack", module).from_dlpack(made)  # jax has it in jax.dlpack
+    convert = getattr(getattr(module, "dlpack", module), "from_dlpack", None)  # jax has it in jax.dlpack
+    return made if convert is None else convert(made)
 
 
 def numpy_dtype(name: str) -> np.dtype:
@@ -218,6 +219,15 @@ def numpy_dtype(name: str) -> np.dtype:
         return np.dtype(importlib.import_module("ml_dtypes").bfloat16)
     except ImportError:
         raise ImportError("NumPy has no bfloat16 of its own: pip install ml_dtypes") from None
+
+
+def numpy_has(name: str) -> bool:
+    """Whether NumPy has a dtype of that name here."""
+    try:
+        numpy_dtype(name)
+    except ImportError:
+        return False
+    return True
 
 
 def as_numpy(array: Any) -> np.ndarray:

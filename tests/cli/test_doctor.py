@@ -104,7 +104,7 @@ def test_outside_a_checkout_a_package_is_installed_by_name(monkeypatch, tmp_path
 
 
 def test_a_missing_compiler_has_its_command(monkeypatch):
-    monkeypatch.setattr(doctor_module.shutil, "which", lambda name: "/bin/apt-get" if name == "apt-get" else None)
+    monkeypatch.setattr(doctor_module.shutil, "which", {"apt-get": "/bin/apt-get"}.get)
     assert check("g++").status == "missing"
     assert check("g++").fix == "apt-get install g++"
 
