@@ -1,7 +1,8 @@
 """The engine: Tensors that record NumPy, and the walk back that differentiates them."""
 
 # First: at its end tensor.py brings in the walk and the rules, which need it complete.
-from .tensor import Tensor, no_grad
+from .state import no_grad
+from .tensor import Tensor
 
 # isort: split
 from .anomaly import detect_anomaly

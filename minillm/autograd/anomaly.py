@@ -18,7 +18,8 @@ import numpy as np
 from .devices import is_foreign
 from .frozen import freeze
 from .source_line import source_line
-from .tensor import Op, Tensor, op_name, output, state, unwrap
+from .state import state
+from .tensor import Op, Tensor, op_name, output, unwrap
 
 P = ParamSpec("P")
 R = TypeVar("R")

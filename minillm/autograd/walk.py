@@ -15,7 +15,8 @@ import numpy as np
 from .devices import as_array, beside
 from .rules import RULES, AllArguments
 from .rules.shapes import cast
-from .tensor import Tensor, output, state, unwrap
+from .state import state
+from .tensor import Tensor, output, unwrap
 
 
 def topological_order(root: Tensor, stop: Collection[int] = ()) -> list[Tensor]:

@@ -14,7 +14,7 @@ from minillm.autograd import Tensor, grad, no_grad
 from minillm.autograd.anomaly import detect_anomaly
 from minillm.autograd.fused import softmax_cross_entropy
 from minillm.autograd.fused.op import FusedOp
-from minillm.autograd.tensor import state
+from minillm.autograd.state import state
 
 INF = np.inf
 MASKED = np.array([[0.5, -INF, 1.0], [-INF, 0.25, 2.0]])

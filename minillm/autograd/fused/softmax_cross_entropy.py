@@ -13,7 +13,8 @@ import numpy as np
 
 from minillm import formulas
 from minillm.autograd.devices import as_array, beside, is_foreign, to_host
-from minillm.autograd.tensor import Tensor, state, unwrap
+from minillm.autograd.state import state
+from minillm.autograd.tensor import Tensor, unwrap
 from minillm.formulas.cross_entropy import check_labels
 
 from .op import FusedOp
