@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from . import arrays, backends
 from .arrays import View
 from .guards import around
-from .tuning import ADAM_TILE
+from .pointer_table import AdamTensor, pointer_table
 
 LISTS = ("params", "grads", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "master")
 STEP_DTYPES = ("int64", "int32", "float32")
-COLUMNS = 9  # of the pointer table: six addresses, length, place in the caller's list, alignment
-
-
-class AdamTensor(NamedTuple):
-    """One parameter with its gradient and state, each a dense view of the same shape."""
-
-    p: View
-    g: View
-    m: View
-    v: View
-    vmax: View | None
-    master: View | None
 
 
 @dataclass(frozen=True)
@@ -63,19 +50,6 @@ class AdamOptions:
         """1 - beta1^t and 1 - beta2^t; only for a step that the host knows."""
         assert isinstance(self.step, int)
         return 1 - self.beta1**self.step, 1 - self.beta2**self.step
-
-
-class Table(NamedTuple):
-    """Where every tensor is, as arrays that a kernel reads.
-
-    Attributes:
-        rows: (T, 9) int64: addresses of p, g, m, v, vmax, master (0 if absent), number of elements, place in
-            the caller's list, and 1 if every address is a multiple of 16.
-        tiles: (n, 2) int32: for each program, the row and which `ADAM_TILE` elements of that tensor.
-    """
-
-    rows: View
-    tiles: View
 
 
 def adam_step(params: Sequence[Any], grads: Sequence[Any], exp_avg: Sequence[Any], exp_avg_sq: Sequence[Any],
@@ -170,40 +144,6 @@ def launch(module: Any, tensors: Sequence[AdamTensor], places: Sequence[int], op
         module.update(here, replace(options, **changed), pointer_table(here, places))
 
 
-def pointer_table(tensors: Sequence[AdamTensor], places: Sequence[int]) -> Table:
-    """The table of `tensors` on their device. A GPU's is kept: the next step has the same addresses."""
-    key = tuple((*(0 if view is None else view.address for view in t), t.p.size, place)
-                for t, place in zip(tensors, places, strict=True))
-    first = tensors[0].p
-    if first.device == "cpu":
-        return Table(*map(arrays.view, table_arrays(key)))
-    return _table_on_gpu(key, first.device, arrays.library(first.owner))
-
-
-def table_arrays(key: Sequence[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, tiles) for tensors given as (six addresses, length, place); see `Table`."""
-    aligned = [int(all(address % 16 == 0 for address in row[:6])) for row in key]
-    rows = np.array([(*row, flag) for row, flag in zip(key, aligned, strict=True)], np.int64)
-    rows = rows.reshape(-1, COLUMNS)
-    counts = -(-rows[:, 6] // ADAM_TILE)
-    owner = np.repeat(np.arange(len(rows)), counts)
-    within = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return rows, np.stack([owner, within], axis=1).astype(np.int32)
-
-
-@functools.lru_cache(maxsize=64)
-def _table_on_gpu(key: tuple[tuple[int, ...], ...], device: str, library: str) -> Table:
-    made = table_arrays(key)
-    if library == "torch":
-        import torch
-
-        return Table(*(arrays.view(torch.from_numpy(a).to(device)) for a in made))
-    import cupy
-
-    with cupy.cuda.Device(int(device.partition(":")[2])):
-        return Table(*(arrays.view(cupy.asarray(a)) for a in made))
-
-
 def _tensors(lists: dict[str, Sequence[Any] | None]) -> list[AdamTensor]:
     params = lists["params"]
     if params is None or not isinstance(params, list | tuple):
@@ -219,11 +159,20 @@ def _tensors(lists: dict[str, Sequence[Any] | None]) -> list[AdamTensor]:
         columns.append([_member(name, i, array, columns[0][i] if columns else None)
                         for i, array in enumerate(given)])
     rows: Any = zip(*columns, strict=True)
-    return [AdamTensor(*row) for row in rows]
+    tensors = [AdamTensor(*row) for row in rows]
+    for i, t in enumerate(tensors):
+        if t.p.device != tensors[0].p.device:
+            raise ValueError(f"params[{i}] is on {t.p.device}, params[0] on {tensors[0].p.device}: "
+                             "one call is for one device")
+        for name, view in (("exp_avg_sq", t.v), ("max_exp_avg_sq", t.vmax)):
+            if view is not None and view.dtype != t.m.dtype:
+                raise TypeError(f"{name}[{i}] is {view.dtype}, but exp_avg[{i}] is {t.m.dtype}: "
+                                "they must have the same type")
+    return tensors
 
 
 def _member(name: str, i: int, array: Any, p: View | None) -> View:
-    if not arrays.is_array(array):
+    if not arrays.is_array(array) or isinstance(array, np.generic):
         raise TypeError(f"{name}[{i}] is {type(array).__name__}, not an array; "
                         "leave out params without a gradient")
     seen = arrays.view(array)
@@ -231,7 +180,7 @@ def _member(name: str, i: int, array: Any, p: View | None) -> View:
                "master": ("float32",)}.get(name, ("float32", "bfloat16"))
     if seen.dtype not in allowed:
         raise TypeError(f"{name}[{i}] is {seen.dtype}; it must be {' or '.join(allowed)}")
-    if name != "grads" and isinstance(array, np.ndarray) and not array.flags.writeable:
+    if name != "grads" and not arrays.writable(array):
         raise ValueError(f"{name}[{i}] is read-only, but is updated in place: pass a writable array")
     p = p or seen
     if seen.shape != p.shape or seen.device != p.device:

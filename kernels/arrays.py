@@ -149,9 +149,31 @@ def view(array: Any) -> View:
         address = array.ctypes.data if kind == "numpy" else array.data.ptr
         device = "cpu" if kind == "numpy" else f"cuda:{array.device.id}"
         seen = View(address, array.dtype.name, array.shape, strides, device, array)
+    if kind != "torch" and not array.dtype.isnative:
+        raise TypeError(f"element type {array.dtype} is not in this machine's byte order: pass array.astype("
+                        f"'{array.dtype.newbyteorder('=').str[1:]}')")
+    if seen.address % ITEMSIZE.get(seen.dtype, 1) and seen.size:
+        raise TypeError(f"the {seen.dtype} array does not begin at a multiple of {seen.itemsize} bytes: "
+                        "pass a copy")
     if seen.dtype not in ITEMSIZE:
         raise TypeError(f"element type {seen.dtype} is none of {', '.join(ITEMSIZE)}")
     return seen
+
+
+def writable(array: Any) -> bool:
+    """Whether the array may be written to; only NumPy, and what is read through it, has others."""
+    array = adopt(array)
+    return not isinstance(array, np.ndarray) or array.flags.writeable
+
+
+def current_stream(library: str, device: str) -> int:
+    """The handle of the CUDA stream that "torch" or "cupy" would launch on now."""
+    index = int(device.partition(":")[2])
+    if library == "torch":
+        return int(sys.modules["torch"].cuda.current_stream(index).cuda_stream)
+    cupy = importlib.import_module("cupy")
+    with cupy.cuda.Device(index):
+        return int(cupy.cuda.get_current_stream().ptr)
 
 
 def empty(like: Any, shape: Sequence[int], dtype: str | None = None) -> Any:

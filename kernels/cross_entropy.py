@@ -203,6 +203,8 @@ def _out(out: Any, x: Rows) -> Any:
     if (seen.shape, seen.dtype, seen.device) != (x.shape, x.rows.dtype, x.rows.device):
         raise ValueError(f"out is {seen.dtype} {seen.shape} on {seen.device}; it must be like logits, "
                          f"{x.rows.dtype} {x.shape} on {x.rows.device}")
+    if not arrays.writable(out):
+        raise ValueError("out is read-only: pass a writable array")
     first, last = seen.address, seen.address + seen.nbytes
     begin, end = x.rows.address, x.rows.address + x.rows.nbytes
     same = first == begin and row_stride(seen) == x.rows.strides[0]

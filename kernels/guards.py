@@ -105,5 +105,9 @@ class _Copy:
                          f"({int(changed.sum())} bytes changed)")
 
     def write_back(self) -> None:
-        if not np.array_equal(self.bytes, self.before):
-            ctypes.memmove(self.first, self.bytes.ctypes.data, self.size)
+        if not self.size:
+            return
+        # Only what changed: the gaps between strided rows may be another thread's rows.
+        original = np.ctypeslib.as_array((ctypes.c_uint8 * self.size).from_address(self.first))
+        changed = self.bytes != self.before
+        original[changed] = self.bytes[changed]

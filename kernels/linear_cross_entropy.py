@@ -70,7 +70,7 @@ def linear_cross_entropy(x: Any, weight: Any, labels: Any, *, bias: Any = None, 
     _check(rows, w, bias, reduction, chunk_rows)
     N, H, V = len(rows), rows.vocab, w.shape[0]
     options = check_options(ignore_index, label_smoothing, z_loss, softcap)
-    chunk = chunk_rows or min(N, max(LINEAR_MIN_ROWS, -(-N * H // V))) or 1
+    chunk = max(1, min(N, chunk_rows or max(LINEAR_MIN_ROWS, -(-N * H // max(V, 1)))))
     flat, b = rows.owner.reshape(N, H), None if bias is None else arrays.adopt(bias)
     # All the logits there ever are. Rows begin at cache lines: no vocabulary is slow, and a row's sums are
     # taken in the same order whatever chunk it is in.
@@ -82,7 +82,7 @@ def linear_cross_entropy(x: Any, weight: Any, labels: Any, *, bias: Any = None, 
     wide = "float64" if rows.rows.dtype == "float64" else "float32"
     weights = factors_of("class_weights", class_weights, logits, wide, [(V,)])
     grad = factors_of("grad_loss", grad_loss, logits, wide, [()])
-    losses, lse = arrays.empty(flat, (N,), wide), arrays.empty(flat, (N,), wide)
+    losses, lse = (arrays.zeros(flat, (N,), wide) for _ in range(2))  # with V = 0 nothing else is written
     every = Rows(flat, rows.rows, (N, V))
     scales = launch_scales(chosen, every, y, weights, ignore_index, wide) if reduction == "mean" else None
     dx = arrays.empty(flat, (N, H)) if gradient else None
@@ -134,6 +134,9 @@ def _check(x: Rows, weight: Any, bias: Any, reduction: str, chunk_rows: int | No
     given = {"weight": weight} if bias is None else {"weight": weight, "bias": arrays.adopt(bias)}
     for name, array in given.items():
         seen = arrays.view(array)
+        if arrays.library(array) != arrays.library(x.owner):
+            raise ValueError(f"{name} is an array of {arrays.library(array)}, x of "
+                             f"{arrays.library(x.owner)}: pass both of one library")
         if seen.dtype != x.rows.dtype or seen.device != x.rows.device:
             raise ValueError(f"{name} is {seen.dtype} on {seen.device}; "
                              f"x is {x.rows.dtype} on {x.rows.device}")

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.adam import AdamOptions, AdamTensor, Table, table_arrays
+from kernels.adam import AdamOptions
 from kernels.arrays import ITEMSIZE, View
+from kernels.pointer_table import AdamTensor, Table, table_arrays
 from kernels.tuning import ADAM_TILE
 
 from .launches import aligned, as_on_gpu

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from kernels import tuning
-from kernels.adam import AdamOptions, AdamTensor, Table
+from kernels.adam import AdamOptions
 from kernels.arrays import ITEMSIZE, View
+from kernels.pointer_table import AdamTensor, Table
 
 from .cross_entropy import C_TYPES, Variant, address, stream_of
 from .module import load

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from kernels.adam import AdamOptions, AdamTensor, Table
+from kernels.adam import AdamOptions
 from kernels.arrays import View, as_numpy
+from kernels.pointer_table import AdamTensor, Table
 from minillm.formulas import decoupled_weight_decay
 
 f32 = np.float32
@@ -83,7 +84,7 @@ def _step(o: AdamOptions) -> tuple[int, tuple[float, float]]:
 def power(beta: float, t: int) -> float:
     """beta^t by squaring: what a kernel does that finds t on the device, rounding for rounding."""
     result = 1.0
-    while t:
+    while t > 0:
         if t & 1:
             result *= beta
         beta *= beta

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from kernels import arrays
-from kernels.adam import AdamOptions, AdamTensor, Table, table_arrays
+from kernels.adam import AdamOptions
+from kernels.pointer_table import AdamTensor, Table, table_arrays
 from kernels.tuning import ADAM_TILE
 
 from .adam_reference import HYPER, Case, formula

@@ -28,8 +28,9 @@ from collections.abc import Sequence
 import triton
 import triton.language as tl
 
-from kernels.adam import AdamOptions, AdamTensor, Table
+from kernels.adam import AdamOptions
 from kernels.arrays import View
+from kernels.pointer_table import AdamTensor, Table
 from kernels.tuning import ADAM_TILE, TRITON_ADAM_WARPS
 
 from .launch import Launch

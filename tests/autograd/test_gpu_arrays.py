@@ -6,6 +6,7 @@ import importlib
 import os
 import subprocess
 import sys
+import threading
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -456,3 +457,32 @@ def test_numpy_alone_is_enough():
             "print([m for m in ('torch', 'triton', 'cupy', 'kernels') if m in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_decorated_function_may_run_in_two_threads_at_once():
+    """Each thread ends with what it began with, although the one that entered first leaves first."""
+    a_is_in, b_is_in, a_is_out = threading.Event(), threading.Event(), threading.Event()
+    seen = {}
+
+    @use_kernels("numpy")
+    def work(entered, leave):
+        entered.set()
+        leave.wait(5)
+
+    def run(name, backend):
+        with use_kernels(backend):
+            before = implementations()
+            if name == "a":
+                work(a_is_in, b_is_in)
+                a_is_out.set()
+            else:
+                a_is_in.wait(5)
+                work(b_is_in, a_is_out)
+            seen[name] = implementations() == before
+
+    threads = [threading.Thread(target=run, args=("a", None)), threading.Thread(target=run, args=("b", "cuda"))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert seen == {"a": True, "b": True}

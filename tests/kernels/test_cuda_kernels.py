@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from kernels import tuning
-from kernels.adam import AdamOptions, AdamTensor, launch
+from kernels.adam import AdamOptions, launch
 from kernels.arrays import View, numpy_dtype, view
 from kernels.cuda import adam, cross_entropy, host, module
 from kernels.guards import guarded
+from kernels.pointer_table import AdamTensor
 from minillm import formulas
 
 pytestmark = pytest.mark.skipif(host.compiler() is None, reason="needs g++: apt-get install g++")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import adam, arrays
+from kernels import arrays, pointer_table
 from kernels.testing import adam as adam_properties
 from kernels.testing import cross_entropy as ce
 from kernels.testing import peer_bugs
@@ -172,9 +172,9 @@ def test_unsloth_ignore_index_is_the_callers(cross_entropy, index):
 
 def test_deepspeed_7640_no_tensor_is_forgotten():
     """The table of tiles covers every element of every tensor once."""
-    lengths = (1, adam.ADAM_TILE, adam.ADAM_TILE + 1, 0, 3 * adam.ADAM_TILE - 1)
-    _, tiles = adam.table_arrays([(0, 0, 0, 0, 0, 0, n, i) for i, n in enumerate(lengths)])
+    lengths = (1, pointer_table.ADAM_TILE, pointer_table.ADAM_TILE + 1, 0, 3 * pointer_table.ADAM_TILE - 1)
+    _, tiles = pointer_table.table_arrays([(0, 0, 0, 0, 0, 0, n, i) for i, n in enumerate(lengths)])
     covered = dict.fromkeys(range(len(lengths)), 0)
     for row, tile in tiles.tolist():
-        covered[row] += min(adam.ADAM_TILE, lengths[row] - tile * adam.ADAM_TILE)
+        covered[row] += min(pointer_table.ADAM_TILE, lengths[row] - tile * pointer_table.ADAM_TILE)
     assert covered == dict(enumerate(lengths))

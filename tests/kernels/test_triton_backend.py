@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import tuning
-from kernels.adam import AdamOptions, AdamTensor, Table, table_arrays
+from kernels.adam import AdamOptions
 from kernels.arrays import View, view
 from kernels.backends import BackendUnavailable
+from kernels.pointer_table import AdamTensor, Table, table_arrays
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 # kernels.triton comes before Triton itself, which then interprets

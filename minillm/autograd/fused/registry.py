@@ -32,6 +32,7 @@ class _State(threading.local):
 
     def __init__(self) -> None:
         self.backend: str | None = _AUTO
+        self.before: list[str | None] = []  # outside of each `use_kernels` that is open
 
 
 _state = _State()
@@ -126,11 +127,10 @@ class use_kernels(ContextDecorator):
             known = ", ".join(map(repr, BACKENDS))
             raise ValueError(f"backend = {backend!r} must be one of {known}, or None")
         self.backend = backend
-        self._before: list[str | None] = []
 
     def __enter__(self) -> None:
-        self._before.append(_state.backend)
+        _state.before.append(_state.backend)
         _state.backend = self.backend
 
     def __exit__(self, *exc: object) -> None:
-        _state.backend = self._before.pop()
+        _state.backend = _state.before.pop()
