@@ -480,7 +480,7 @@ def test_a_decorated_function_may_run_in_two_threads_at_once():
                 work(b_is_in, a_is_out)
             seen[name] = implementations() == before
 
-    threads = [threading.Thread(target=run, args=("a", None)), threading.Thread(target=run, args=("b", "cuda"))]
+    threads = [threading.Thread(target=run, args=pair) for pair in (("a", None), ("b", "cuda"))]
     for t in threads:
         t.start()
     for t in threads:
