@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -89,8 +90,13 @@ def adam_step(params: Sequence[Any], grads: Sequence[Any], exp_avg: Sequence[Any
             are not lost: up or down with the probability that keeps the mean. The same seed, step and
             data give the same bits on every backend.
         exact: every operation rounded to nearest, none contracted: bit for bit the formula in float32.
-            False allows approximate division, root and fused multiply-add.
+            False allows approximate division, root and fused multiply-add: with the worst errors that those
+            may make, a float32 parameter differs by an ulp of it and 8 ulp of its update at most
+            (tests/kernels/test_cuda_kernels.py).
         backend: as in `softmax_cross_entropy`.
+
+    A CUDA graph that captures the step needs arrays that keep their addresses, and no more than 64 other
+    lists of arrays in the process: so long is the table of addresses kept on the GPU.
 
     Raises:
         ValueError: lengths, shapes, layouts, devices or options do not fit; nothing is changed then.
@@ -128,6 +134,8 @@ def adam_step(params: Sequence[Any], grads: Sequence[Any], exp_avg: Sequence[Any
             groups.setdefault((t.p.dtype, t.g.dtype, t.m.dtype, t.v.dtype), []).append(i)
     for places in groups.values():
         launch(module, [tensors[i] for i in places], places, options)
+    arrays.changed(array for name, given in lists.items() if given is not None and name != "grads"
+                   for array in given)
 
 
 def launch(module: Any, tensors: Sequence[AdamTensor], places: Sequence[int], options: AdamOptions) -> None:
@@ -160,7 +168,11 @@ def _tensors(lists: dict[str, Sequence[Any] | None]) -> list[AdamTensor]:
                         for i, array in enumerate(given)])
     rows: Any = zip(*columns, strict=True)
     tensors = [AdamTensor(*row) for row in rows]
+    spans = []  # of what is written to
     for i, t in enumerate(tensors):
+        spans += [(view.address, view.address + view.nbytes, f"{name}[{i}]")
+                  for name, view in zip(LISTS, (t.p, None, t.m, t.v, t.vmax, t.master), strict=True)
+                  if view is not None and view.size]
         if t.p.device != tensors[0].p.device:
             raise ValueError(f"params[{i}] is on {t.p.device}, params[0] on {tensors[0].p.device}: "
                              "one call is for one device")
@@ -168,6 +180,9 @@ def _tensors(lists: dict[str, Sequence[Any] | None]) -> list[AdamTensor]:
             if view is not None and view.dtype != t.m.dtype:
                 raise TypeError(f"{name}[{i}] is {view.dtype}, but exp_avg[{i}] is {t.m.dtype}: "
                                 "they must have the same type")
+    for (_, end, one), (begin, _, other) in itertools.pairwise(sorted(spans)):
+        if begin < end:
+            raise ValueError(f"{one} and {other} share memory: each needs its own")
     return tensors
 
 

@@ -10,7 +10,7 @@ import ctypes
 import importlib
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,6 +139,9 @@ def view(array: Any) -> View:
     kind = library(array)
     if kind == "torch":
         dtype, place = str(array.dtype).removeprefix("torch."), array.device
+        if place.type not in ("cpu", "cuda") or str(array.layout) != "torch.strided":
+            raise TypeError(f"a torch tensor must be dense and on a CPU or a CUDA device, "
+                            f"not {str(array.layout).removeprefix('torch.')} on {place.type}")
         device = "cpu" if place.type == "cpu" else f"{place.type}:{place.index or 0}"
         seen = View(array.data_ptr(), dtype, tuple(array.shape), tuple(array.stride()), device, array)
     else:
@@ -164,6 +167,13 @@ def writable(array: Any) -> bool:
     """Whether the array may be written to; only NumPy, and what is read through it, has others."""
     array = adopt(array)
     return not isinstance(array, np.ndarray) or array.flags.writeable
+
+
+def changed(arrays: Iterable[Any]) -> None:
+    """Tell torch that its tensors were written to, so that its autograd refuses values saved before."""
+    for array in arrays:
+        if library(array) == "torch":
+            sys.modules["torch"].autograd.graph.increment_version(array)
 
 
 def current_stream(library: str, device: str) -> int:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from minillm.formulas.checks import first_outside
 
 from . import arrays, backends
@@ -83,11 +85,17 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, ignore_index: int = -100,
     shapes = [(), x.shape[:-1]] if reduction == "none" else [()]
     grad = factors_of("grad_loss", grad_loss, x, wide, shapes)
     dx = Rows.of("out", _out(out, x)) if gradient else None
+    if dx is not None and out is not None:
+        for name, other in (("labels", y), ("class_weights", weights), ("grad_loss", grad)):
+            if other is not None and overlap(dx.rows, other):
+                raise ValueError(f"out overlaps {name}: pass memory of its own, or out=logits")
     fresh = arrays.empty if x.vocab else arrays.zeros  # no class, so every label is ignored
     losses, lse = (fresh(x.owner, (len(x),), wide) for _ in range(2))
     factors = launch_scales(chosen, x, y, weights, ignore_index, wide) if reduction == "mean" else None
     launch_rows(chosen, x.rows, y, None if dx is None else dx.rows, arrays.view(losses), arrays.view(lse),
                 scales=factors, weights=weights, grad=grad, **options)
+    if dx is not None and out is not None:
+        arrays.changed([out])
     loss = losses.reshape(x.shape[:-1]) if reduction == "none" else launch_total(chosen, losses)
     return (arrays.as_kind(loss, logits), arrays.as_kind(lse.reshape(x.shape[:-1]), logits),
             None if dx is None else arrays.as_kind(dx.owner if out is None else out, logits))
@@ -130,6 +138,8 @@ def check_options(ignore_index: int, label_smoothing: float, z_loss: float,
     Raises:
         ValueError: one is out of range.
     """
+    if not -2**63 <= ignore_index < 2**63:
+        raise ValueError(f"ignore_index = {ignore_index} is no 64-bit integer")
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing = {label_smoothing} is outside [0, 1)")
     if not 0 <= z_loss < math.inf:
@@ -196,6 +206,19 @@ def row_stride(seen: View) -> int | None:
     return stride if stride >= V else None  # rows that overlap (broadcast ones) are copied
 
 
+def overlap(a: View, b: View) -> bool:
+    """Whether two views share memory. Rows of one stride may lie in each other's gaps."""
+    if not a.size or not b.size or a.device != b.device:
+        return False
+    if a.address >= b.address + b.nbytes or b.address >= a.address + a.nbytes:
+        return False
+    if len(a.shape) == len(b.shape) == 2 and a.strides[0] * a.itemsize == b.strides[0] * b.itemsize:
+        step = a.strides[0] * a.itemsize
+        ahead = (b.address - a.address) % step
+        return not a.shape[1] * a.itemsize <= ahead <= step - b.shape[1] * b.itemsize
+    return True
+
+
 def _out(out: Any, x: Rows) -> Any:
     if out is None:
         return arrays.empty(x.owner, x.shape)
@@ -205,10 +228,9 @@ def _out(out: Any, x: Rows) -> Any:
                          f"{x.rows.dtype} {x.shape} on {x.rows.device}")
     if not arrays.writable(out):
         raise ValueError("out is read-only: pass a writable array")
-    first, last = seen.address, seen.address + seen.nbytes
-    begin, end = x.rows.address, x.rows.address + x.rows.nbytes
-    same = first == begin and row_stride(seen) == x.rows.strides[0]
-    if not same and first < end and begin < last:
+    rows = View(seen.address, seen.dtype, x.rows.shape, (row_stride(seen) or x.vocab, 1), seen.device)
+    same = (rows.address, rows.strides) == (x.rows.address, x.rows.strides)
+    if not same and overlap(rows, x.rows):
         raise ValueError("out overlaps logits without being logits: pass out=logits, or memory of its own")
     return out
 
@@ -223,24 +245,23 @@ def row_labels(labels: Any, x: Rows, ignore_index: int) -> View:
         raise ValueError(f"labels must have the shape of logits without its last axis: logits {x.shape}, "
                          f"labels {seen.shape}")
     _same_device("labels", seen, x)
-    if seen.dtype not in ("int64", "int32"):
-        y = arrays.astype(y, "int64")
-    y = arrays.contiguous(y)
     if seen.device == "cpu":
         values = arrays.as_numpy(y)
         wrong = ((values < 0) | (values >= x.vocab)) & (values != ignore_index)
         if wrong.any():
             raise ValueError(f"{first_outside('labels', values, wrong, x.vocab)} "
                              f"and is not ignore_index = {ignore_index}")
-    return arrays.view(y).reshaped(len(x))
+    if seen.dtype not in ("int64", "int32"):
+        y = arrays.astype(y, "int64")
+    return arrays.view(arrays.contiguous(y)).reshaped(len(x))
 
 
 def factors_of(name: str, array: Any, x: Rows, dtype: str, shapes: Sequence[tuple[int, ...]]) -> View | None:
     """An optional array of factors: contiguous, of `dtype`, flattened to () or one axis."""
     if array is None:
         return None
-    if isinstance(array, int | float):
-        array = arrays.full(x.owner, (), dtype, array)
+    if isinstance(array, int | float | np.generic):
+        array = arrays.full(x.owner, (), dtype, float(array))
     array = arrays.adopt(array)
     seen = arrays.view(array)
     if seen.shape not in shapes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def pointer_table(tensors: Sequence[AdamTensor], places: Sequence[int]) -> Table
     if first.device == "cpu":
         return Table(*map(arrays.view, table_arrays(key)))
     library = arrays.library(first.owner)
-    return _table_on_gpu(key, first.device, library, arrays.current_stream(library, first.device))
+    return _table_on_gpu(key, first.device, library, arrays.current_stream(library, first.device))[0]
 
 
 def table_arrays(key: Sequence[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray]:
@@ -62,16 +62,20 @@ def table_arrays(key: Sequence[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray
 
 
 @functools.lru_cache(maxsize=64)
-def _table_on_gpu(key: tuple[tuple[int, ...], ...], device: str, library: str, stream: int) -> Table:
-    """Filled on one stream, the table is ready for that stream alone, hence `stream` in the cache's key."""
+def _table_on_gpu(key: tuple[tuple[int, ...], ...], device: str, library: str,
+                  stream: int) -> tuple[Table, Any]:
+    """The table, and the host's memory that it is copied from, kept for a CUDA graph that repeats the copy.
+
+    Filled on one stream, the table is ready for that stream alone, hence `stream` in the cache's key.
+    """
     made = table_arrays(key)
     if library == "torch":
         import torch
 
         # from pinned memory: a copy from other memory would wait for the GPU
-        return Table(*(arrays.view(torch.from_numpy(a).pin_memory().to(device, non_blocking=True))
-                       for a in made))
+        pinned = [torch.from_numpy(a).pin_memory() for a in made]
+        return Table(*(arrays.view(host.to(device, non_blocking=True)) for host in pinned)), pinned
     import cupy
 
     with cupy.cuda.Device(int(device.partition(":")[2])):
-        return Table(*(arrays.view(cupy.asarray(a)) for a in made))
+        return Table(*(arrays.view(cupy.asarray(a)) for a in made)), made

@@ -11,7 +11,6 @@ the ahead-of-time gates compile what it returns.
 from __future__ import annotations
 
 import functools
-import importlib
 import sys
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ import numpy as np
 from kernels import tuning
 from kernels.arrays import ITEMSIZE, View
 
-from .module import load
+from .module import cupy, load
 
 C_TYPES = {"float32": "float", "bfloat16": "bf16", "float16": "f16", "int64": "int64", "int32": "int32"}
 MAX_VOCAB = 1 << 30  # columns are counted in int32, rows and addresses in int64
@@ -166,8 +165,7 @@ def architecture(device: str) -> str:
     """"sm_90" and the like of a GPU; "cpu"."""
     if device == "cpu":
         return "cpu"
-    cuda = importlib.import_module("cupy").cuda
-    return f"sm_{cuda.Device(int(device.partition(':')[2])).compute_capability}"
+    return f"sm_{cupy().cuda.Device(int(device.partition(':')[2])).compute_capability}"
 
 
 def address(v: View | None) -> np.uint64:

@@ -1,4 +1,7 @@
-"""Adam by the formulas, tensor by tensor: the reference that the GPU kernels are held to, bit for bit."""
+"""Adam in the formula's own operations and order: `minillm.formulas.adam_step`, bit for bit.
+
+The formula itself takes a step that the host knows, and no gradient scale; those cases go beyond it.
+"""
 
 from __future__ import annotations
 

@@ -48,14 +48,20 @@ def prepare() -> None:
 
 
 def gpu_present() -> bool:
-    """Whether this process can use a GPU: as torch says if it is loaded, else as the CUDA driver does."""
+    """Whether this process can use a GPU: as torch says if it is loaded, else as NVIDIA's management library.
+
+    Not cuInit of the driver: children of a process that has called it cannot use CUDA.
+    """
     torch = sys.modules.get("torch")
     if torch is not None:
         return bool(torch.cuda.is_available())
+    count = ctypes.c_uint(0)
     try:
-        return ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
-    except OSError:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1")
+        found = nvml.nvmlInit_v2() == 0 and nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0
+    except (OSError, AttributeError):
         return False
+    return found and count.value > 0
 
 
 def run(kernel: Any, args: dict[str, Any], constants: dict[str, Any], grid: int) -> None:

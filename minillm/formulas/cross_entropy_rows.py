@@ -172,4 +172,4 @@ def _smoothing(x: Any, w: Any, e: float) -> tuple[Any, Any]:
     kept = np.not_equal(x, -np.inf)
     K = np.sum(kept, axis=1).astype(x.dtype)  # (N,)
     with np.errstate(divide="ignore"):
-        return kept, np.where(kept, (e / K)[:, None], 0) * (1 if w is None else w)
+        return kept, np.where(kept, (e / K)[:, None] * (1 if w is None else w), 0)

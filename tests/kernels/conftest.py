@@ -6,6 +6,7 @@ stays on the CPU in either case.
 
 import functools
 import os
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,24 @@ def pytest_configure(config):
 
 def on_gpu(config):
     return config.getoption("--kernels-device", default="cpu") == "cuda"
+
+
+def pytest_collection_modifyitems(config, items):
+    """On a GPU, the tests whose arrays lie there; all others are the same on a machine without one."""
+    def on_the_device(item):
+        backend = getattr(item, "callspec", None) and item.callspec.params.get("backend")
+        return "memory" in item.fixturenames and backend != "numpy"
+
+    def belongs(item):
+        if on_gpu(config):
+            return on_the_device(item)
+        return item.get_closest_marker("device") is None
+
+    here = [item for item in items if item.path.parent == Path(__file__).parent]
+    gone = [item for item in here if not belongs(item)]
+    if gone:
+        config.hook.pytest_deselected(items=gone)
+        items[:] = [item for item in items if item not in set(gone)]
 
 
 def missing(reason):

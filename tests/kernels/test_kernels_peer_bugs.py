@@ -154,6 +154,24 @@ def test_liger_no_value_comes_back_to_the_host():
         assert not found, f"{path.name}: {found}"
 
 
+@pytest.mark.device
+def test_liger_nothing_waits_for_the_gpu(cross_entropy, adam, memory):
+    """torch raises where a call would wait; the second call, when compiling and first copies are done."""
+    import torch
+
+    x, y, _ = Case(rows=4, vocab=1000).draw()
+    X, Y = memory.place(x).array, memory.place(y).array
+    lists = [[memory.place(np.ones(n, np.float32)).array for n in (5, 5000)] for _ in range(4)]
+    torch.cuda.set_sync_debug_mode("default")
+    try:
+        for mode in ("default", "error"):
+            torch.cuda.set_sync_debug_mode(mode)
+            cross_entropy.fn(X, Y)
+            adam.fn(*lists, 1, lr=0.1, beta1=0.9, beta2=0.999, eps=1e-8)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def test_liger_loss_is_float32(cross_entropy):
     """256 rows of loss near 2 sum to more than bfloat16 can hold to the unit."""
     x, y, _ = Case(rows=256, vocab=9, dtype="bfloat16", spread=1).draw()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import kernels
+from kernels.testing.memory import to_host
 
 
 def apart(x, w, y, b=None, **options):
@@ -109,3 +110,17 @@ def test_mistakes_are_named_in_one_line(change, message):
     with pytest.raises(ValueError, match=message) as error:
         kernels.linear_cross_entropy(**options)
     assert "\n" not in str(error.value)
+
+
+def test_on_every_backend_and_device(rng, backend, memory):
+    x, w = rng.standard_normal((9, 6)).astype(np.float32), rng.standard_normal((50, 6)).astype(np.float32)
+    b, y = rng.standard_normal(50).astype(np.float32), rng.integers(0, 50, 9)
+    want = kernels.linear_cross_entropy(x.astype(float), w.astype(float), y, bias=b.astype(float))
+    X, W, B, Y = (memory.place(a).array for a in (x, w, b, y))
+    options = {"bias": B, "backend": backend}
+    for chunk in (9, 2):
+        got = kernels.linear_cross_entropy(X, W, Y, chunk_rows=chunk, **options)
+        for g, e in zip(got, want, strict=True):
+            assert_allclose(to_host(g), e, rtol=1e-4, atol=1e-5)
+    G = [kernels.linear_cross_entropy(X, W, Y, chunk_rows=n, **options).loss for n in (9, 2)]
+    assert_allclose(to_host(G[0]), to_host(G[1]), rtol=1e-6)
