@@ -23,7 +23,8 @@ from kernels.backends import BackendUnavailable
 from .host import Dim, HostModule, cache_folder
 
 HERE = Path(__file__).parent
-STATIC_LIMIT = 48 << 10  # bytes of shared memory that a block gets without asking
+# Bytes of dynamic shared memory that a block gets without asking: 48 KiB, less what a kernel has of static.
+STATIC_LIMIT = 40 << 10
 
 # Rounding, by `exact`. Not --use_fast_math: it would also flush denormals and replace logf and tanhf by
 # instructions whose relative error has no bound. Kernels name the fast functions that they can bear.
@@ -84,7 +85,7 @@ def cubin(source: Path, defines: Mapping[str, str | int], *, exact: bool, arch: 
         BackendUnavailable: no CuPy or no NVRTC.
         RuntimeError: the file does not compile; the first error, with file and line.
     """
-    nvrtc = _cupy().cuda.nvrtc
+    nvrtc = cupy().cuda.nvrtc
     program = nvrtc.createProgram(source.read_text(), source.name, (), ())
     try:
         nvrtc.compileProgram(program, options(defines, exact=exact, arch=arch))
@@ -100,7 +101,7 @@ def cubin(source: Path, defines: Mapping[str, str | int], *, exact: bool, arch: 
 def cached_cubin(source: Path, defines: Mapping[str, str | int], *, exact: bool, arch: int) -> Path:
     """A file with `cubin`, kept under a hash of sources, options and NVRTC's version."""
     used = [source, *sorted(HERE.glob("*.cuh"))]
-    parts = [str(_cupy().cuda.nvrtc.getVersion()), *options(defines, exact=exact, arch=arch),
+    parts = [str(cupy().cuda.nvrtc.getVersion()), *options(defines, exact=exact, arch=arch),
              *(path.read_text() for path in used)]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     kept = cache_folder("cubin") / f"{source.stem}-sm{arch}-{key}.cubin"
@@ -114,22 +115,27 @@ def cached_cubin(source: Path, defines: Mapping[str, str | int], *, exact: bool,
     return kept
 
 
-def _cupy() -> Any:
+def cupy() -> Any:
+    """CuPy, if it has NVRTC.
+
+    Raises:
+        BackendUnavailable: one of them is not there.
+    """
     try:
-        cupy = importlib.import_module("cupy")
-        cupy.cuda.nvrtc.getVersion()
+        found = importlib.import_module("cupy")
+        found.cuda.nvrtc.getVersion()
     except (ImportError, RuntimeError) as error:  # RuntimeError: the library was not found
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise BackendUnavailable("CUDA kernels on a GPU need CuPy with NVRTC: "
                                  f"pip install 'cupy-cuda13x[ctk]' ({reason})") from None
-    return cupy
+    return found
 
 
 class CupyModule:
     """The kernels of one .cu file on GPU `index`: `cupy.RawModule` with the machine code from `cubin`."""
 
     def __init__(self, source: Path, defines: Mapping[str, str | int], *, exact: bool, index: int):
-        self._cupy = _cupy()
+        self._cupy = cupy()
         self._device = self._cupy.cuda.Device(index)
         self.arch = int(self._device.compute_capability)
         self._module = self._cupy.RawModule(

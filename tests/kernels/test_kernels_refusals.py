@@ -50,7 +50,7 @@ def test_tensors_that_no_kernel_reads(tensor):
 
 def test_the_same_memory_twice():
     a, b, c, d = (np.ones(3, np.float32) for _ in range(4))
-    with pytest.raises(ValueError, match=r"exp_avg\[0\] and exp_avg_sq\[0\] share memory: each needs its own"):
+    with pytest.raises(ValueError, match=r"exp_avg\[0\] and exp_avg_sq\[0\] share memory"):
         kernels.adam_step([a], [b], [c], [c], 1, **OPTIONS)
     with pytest.raises(ValueError, match=r"params\[0\] and params\[1\] share memory"):
         kernels.adam_step([a, a], [b, b], [c, c.copy()], [d, d.copy()], 1, **OPTIONS)
