@@ -23,6 +23,7 @@ from minillm.formulas.checks import first_outside
 from . import arrays, backends
 from .arrays import View
 from .guards import around
+from .tuning import MAX_VOCAB
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -284,4 +285,6 @@ def backend_for(backend: str | None, x: Rows) -> ModuleType:
     if name != "numpy" and x.rows.dtype == "float64":
         raise TypeError(f"backend {name!r} computes in float32: pass float32, float16 or bfloat16 logits, "
                         "or backend='numpy'")
+    if name != "numpy" and x.vocab > MAX_VOCAB:
+        raise ValueError(f"logits have {x.vocab} classes; backend {name!r} takes at most {MAX_VOCAB}")
     return backends.load(name, "cross_entropy")

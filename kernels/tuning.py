@@ -6,6 +6,9 @@ spills and the width of memory accesses on each target.
 
 from __future__ import annotations
 
+# Most classes: a row's columns are counted in 32 bits, rows and addresses in 64.
+MAX_VOCAB = 1 << 30
+
 # Most threads of a block (CUDA) or program (Triton), on every GPU.
 MOST_THREADS = 1024
 

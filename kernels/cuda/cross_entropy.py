@@ -22,7 +22,6 @@ from kernels.arrays import ITEMSIZE, View
 from .module import cupy, load
 
 C_TYPES = {"float32": "float", "bfloat16": "bf16", "float16": "f16", "int64": "int64", "int32": "int32"}
-MAX_VOCAB = 1 << 30  # columns are counted in int32, rows and addresses in int64
 
 
 class Variant(NamedTuple):
@@ -61,8 +60,8 @@ def variant(dtype: str, vocab: int, *, architecture: str = "sm_90", label: str =
     Raises:
         ValueError: vocab is out of range, or the row does not fit into the cluster asked for.
     """
-    if not 0 < vocab <= MAX_VOCAB:
-        raise ValueError(f"a row has {vocab} logits; the CUDA backend takes 1 to {MAX_VOCAB}")
+    if not 0 < vocab <= tuning.MAX_VOCAB:
+        raise ValueError(f"a row has {vocab} logits; the CUDA backend takes 1 to {tuning.MAX_VOCAB}")
     lanes = 16 // ITEMSIZE[dtype]
     packs = -(-vocab // lanes)  # 16-byte packs of a row
     if streaming is None:
@@ -118,7 +117,7 @@ def rows(x: View, y: View, dx: View | None, loss: View, lse: View, *, scales: Vi
         seed: of the order in which fibers run, on the CPU.
 
     Raises:
-        ValueError: rows are longer than `MAX_VOCAB`.
+        ValueError: rows are longer than `tuning.MAX_VOCAB`.
     """
     R, V = x.shape
     if not R:

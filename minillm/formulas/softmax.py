@@ -26,7 +26,7 @@ def _below(x: Any, m: Any) -> Any:
 
 @equation(
     "-", r"\mathrm{lse}(x) = m + \log\sum_{j=1}^{V} e^{x_j - m},\quad m = \max_j x_j",
-    title="log-sum-exp", title_zh="对数求和指数",
+    title="log-sum-exp", title_zh="LogSumExp（指数和的对数）",
     symbols={"x": "logits", "V": "vocabulary size", "m": "the largest logit"},
     example=lambda rng: (rng.standard_normal((3, 5)),),
     test=_TEST + "test_logsumexp_against_torch",
