@@ -205,5 +205,5 @@ def test_two_threads_write_between_each_others_rows():
 def test_more_classes_than_32_bits_count(backend, need_backend):
     need_backend(backend)
     row = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (0, 2**30 + 1), (4, 4))
-    with pytest.raises(ValueError, match=f"logits have {2**30 + 1} classes; backend '{backend}' takes at most"):
+    with pytest.raises(ValueError, match=f"logits have {2**30 + 1} classes; backend '{backend}'"):
         kernels.softmax_cross_entropy(row, np.zeros(0, int), backend=backend)
