@@ -157,7 +157,7 @@ def _pre_tokenizer(data: Mapping[str, Any] | None) -> tuple[str, bool]:
         raise _Other("its pre_tokenizer does not end with ByteLevel")
     *first, last = steps
     pattern = bool(last.get("use_regex", True))
-    prefix_space = bool(last.get("add_prefix_space", True))
+    prefix_space = bool(last["add_prefix_space"])
     if not first and pattern:
         return "gpt2", prefix_space
     if len(first) == 1 and not prefix_space:

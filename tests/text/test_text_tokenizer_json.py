@@ -245,3 +245,10 @@ def test_missing_file_and_folder(tmp_path):
         load_tokenizer_json(tmp_path / "none.json")
     with pytest.raises(UserError, match="cannot write .*none"):
         save_tokenizer_json(tmp_path / "none" / "tokenizer.json", KINDS["gpt2"])
+
+
+def test_a_prefix_space_that_is_left_open():
+    data = to_tokenizer_json(KINDS["gpt2"])
+    del data["pre_tokenizer"]["add_prefix_space"]
+    with pytest.raises(UserError, match="it has no 'add_prefix_space'"):
+        from_tokenizer_json(data)
