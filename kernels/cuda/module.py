@@ -20,7 +20,7 @@ import numpy as np
 
 from kernels.backends import BackendUnavailable
 
-from .host import Dim, HostModule, cache_folder
+from .host import Dim, HostModule, cache_folder, sizes
 
 HERE = Path(__file__).parent
 # Bytes of dynamic shared memory that a block gets without asking: 48 KiB, less what a kernel has of static.
@@ -160,7 +160,7 @@ class CupyModule:
             function = self._functions[kernel]
             if shared > self._granted.get(kernel, STATIC_LIMIT):
                 function.max_dynamic_shared_size_bytes = self._granted[kernel] = shared
-            function(_tuple(grid), _tuple(block), tuple(args), shared_mem=shared)
+            function(sizes("grid", grid), sizes("block", block), tuple(args), shared_mem=shared)
 
 
 class _Stream:
@@ -171,7 +171,3 @@ class _Stream:
 
     def __cuda_stream__(self) -> tuple[int, int]:
         return 0, self.handle  # version of the protocol, handle
-
-
-def _tuple(size: Dim) -> tuple[int, ...]:
-    return (size,) if isinstance(size, int) else tuple(size)

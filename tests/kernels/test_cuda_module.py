@@ -149,6 +149,15 @@ def test_launches_on_the_arrays_device_and_the_current_stream(cupy, source):
     assert cupy.where == []
 
 
+def test_sizes_of_a_launch_are_integers(cupy, source):
+    made = module.CupyModule(source, {}, exact=True, index=0)
+    made.launch("k", [], grid=np.int64(8), block=(np.int32(4), 2))
+    assert cupy.did[-1] == ("k", ("device 0",), (8,), (4, 2), (), 0)
+    assert all(type(n) is int for n in (*cupy.did[-1][2], *cupy.did[-1][3]))
+    with pytest.raises(TypeError, match="^grid=7.8125 must be an integer"):
+        made.launch("k", [], grid=2000 / 256, block=1)
+
+
 def test_much_shared_memory_is_asked_for_once(cupy, source):
     made = module.CupyModule(source, {}, exact=True, index=0)
     before = len(cupy.did)

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kernels.backends import BackendUnavailable
@@ -29,6 +29,9 @@ COMMON = ["-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-w", "-fmax-erro
 
 # What the compiler checks in the kernels (checks.h). No sanitizer library is linked.
 CHECKS = ["-fsanitize=bounds,alignment,signed-integer-overflow,integer-divide-by-zero"]
+
+# All of a file's code in one stretch, in the order of the linker (signals.h).
+LAYOUT = ["-fno-reorder-functions", "-fno-reorder-blocks-and-partition"]
 
 
 class HostUnavailable(BackendUnavailable):
@@ -77,17 +80,56 @@ def cache_folder(kind: str) -> Path:
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 # The name is the first word behind `__global__ void` and its attributes, such as __launch_bounds__(256).
 _KERNEL = re.compile(r"__global__\s+(?:(?:void|static|__\w+__\s*\((?:[^()]|\([^()]*\))*\))\s*)*(\w+)\s*\(")
+_TEMPLATE = re.compile(r"template\s*<[^;{}]*?>\s*(?:static\s+)?__global__\b")
+_INCLUDE = re.compile(r"""^[ \t]*\#[ \t]*include[ \t]*["<]([^">\n]+)[">]""", re.MULTILINE)
 _DYNAMIC = re.compile(r"extern\s+__shared__\s[^;{}()]*?(?:\([^)]*\)[^;{}()]*?)?(\w+)\s*\[\s*\]")
 
 
 def kernels_in(text: str) -> list[str]:
-    """Names of the `__global__` functions of a source text, in order."""
-    return list(dict.fromkeys(_KERNEL.findall(_COMMENT.sub(" ", text))))
+    """Names of the `__global__` functions of a source text, in order; templates have no name to launch by."""
+    return list(dict.fromkeys(_KERNEL.findall(_TEMPLATE.sub(" ", _COMMENT.sub(" ", text)))))
 
 
 def dynamic_in(text: str) -> list[str]:
     """Names of its `extern __shared__ T name[]` arrays."""
     return sorted(set(_DYNAMIC.findall(_COMMENT.sub(" ", text))))
+
+
+def parameters_in(text: str) -> dict[str, list[str]]:
+    """Names of each kernel's parameters. Wrong where macros write them: compare their number."""
+    text = _COMMENT.sub(" ", text)
+    found: dict[str, list[str]] = {}
+    for match in _KERNEL.finditer(text):
+        depth, parts = 0, [""]
+        for letter in text[match.end():]:
+            depth += (letter in "([<{") - (letter in ")]>}")
+            if depth < 0:
+                break
+            if letter == "," and not depth:
+                parts.append("")
+            else:
+                parts[-1] += letter
+        words = [re.findall(r"\w+", part.partition("[")[0].partition("=")[0]) for part in parts]
+        found.setdefault(match[1], [w[-1] for w in words if w])
+    return found
+
+
+def included(source: Path, folders: Sequence[Path]) -> set[Path]:
+    """The file and what it includes, at any depth, as far as it lies beside the includer or in `folders`."""
+    found, left = set[Path](), [source]
+    while left:
+        path = left.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for name in _INCLUDE.findall(_text(path)):
+            places = (folder / name for folder in (path.parent, *folders))
+            left += [place for place in places if place.is_file()][:1]
+    return found
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 # ---- Compiling ----------------------------------------------------------------------------------------
@@ -106,17 +148,20 @@ def library(source: Path, defines: Mapping[str, str | int], *, exact: bool) -> P
         RuntimeError: the file does not compile; the first error, with file and line.
     """
     gxx = need_compiler()
-    flags = [*COMMON, *CHECKS, "-DMINILLM_ON_CPU", f"-I{source.parent}", f"-I{HERE.parent}", f"-I{HERE}",
+    folders = [source.parent, HERE.parent, HERE, HERE / "include"]
+    flags = [*COMMON, *CHECKS, *LAYOUT, "-DMINILLM_ON_CPU", *(f"-I{folder}" for folder in folders),
              *(["-ffp-contract=off"] if exact else ["-ffp-contract=fast", *_fused_multiply_add()]),
              *(f"-D{name}={value}" for name, value in defines.items())]
-    text = source.read_text()
+    text = _text(source)
     kernels, dynamic = kernels_in(text), dynamic_in(text)
-    own = {source, *source.parent.glob("*.cuh"), *source.parent.glob("*.h"), *HERE.parent.glob("*.cuh")}
+    own = included(source, folders) | {*source.parent.glob("*.cuh"), *source.parent.glob("*.h")}
 
     def make(folder: Path) -> None:
         storage = {
-            "begin": [f"alignas(128) thread_local unsigned char cuda_on_cpu_begin[{CANARY}];"],
-            "end": [f"thread_local unsigned char cuda_on_cpu_end[{CANARY}];"],
+            "begin": [f"alignas(128) thread_local unsigned char cuda_on_cpu_begin[{CANARY}];",
+                      "void cuda_on_cpu_text_begin() {}"],
+            "end": [f"thread_local unsigned char cuda_on_cpu_end[{CANARY}];",
+                    "void cuda_on_cpu_text_end() {}"],
             "dynamic": [f"alignas(1024) thread_local unsigned char cuda_on_cpu_dynamic[{DYNAMIC + CANARY}];",
                         *(f"extern thread_local unsigned char {name}[{DYNAMIC + CANARY}] "
                           '__attribute__((alias("cuda_on_cpu_dynamic")));' for name in dynamic)]}
@@ -128,7 +173,7 @@ def library(source: Path, defines: Mapping[str, str | int], *, exact: bool) -> P
         _run([gxx, *flags, "-c", "kernel.cpp", "-o", "kernel.o"], folder, source)
         _run([gxx, *COMMON, "-c", *(f"{part}.cpp" for part in storage)], folder, source)
         _run([gxx, "-shared", "-Wl,--no-undefined", "-o", "made", "begin.o", "kernel.o", "end.o", "dynamic.o",
-              str(_runtime(gxx))], folder, source)
+              str(_runtime(gxx)), "-lrt"], folder, source)  # rt: timers, before glibc 2.34
 
     return _kept(f"{source.stem}.so", [gxx, *flags, str(source)], own, make)
 
@@ -146,7 +191,7 @@ def _kept(name: str, options: list[str], sources: set[Path], make: Callable[[Pat
     It is built under a name of its own and renamed: whoever else builds the same sees all of it or nothing.
     """
     sources = sources | {*HERE.glob("*.h"), *HERE.glob("*.cpp"), *HERE.glob("*.py")}
-    parts = [*options, _version(options[0]), *(path.read_text() for path in sorted(sources))]
+    parts = [*options, _version(options[0]), *(_text(path) for path in sorted(sources))]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     stem, _, ending = name.partition(".")
     kept = cache_folder("cuda_on_cpu") / f"{stem}-{key}.{ending}"
@@ -162,6 +207,11 @@ def _run(command: list[str], folder: Path, source: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         lines = done.stderr.splitlines()
+        if any("Assembler messages" in line for line in lines):
+            code = _COMMENT.sub(lambda m: "\n" * m[0].count("\n"), _text(source))
+            at = code[:match.start()].count("\n") + 1 if (match := re.search(r"\basm\b", code)) else "?"
+            raise RuntimeError(f"{source.name} does not compile for the CPU: inline PTX, first at "
+                               f"{source.name}:{at}: put it behind #ifndef MINILLM_ON_CPU")
         first = next((line for line in lines if "error:" in line or "undefined reference" in line),
                      lines[0] if lines else f"exit status {done.returncode}")
         raise RuntimeError(f"{source.name} does not compile for the CPU: {first.strip()}")

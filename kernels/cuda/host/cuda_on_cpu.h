@@ -6,8 +6,10 @@
 // launch with a message instead: threads that diverge at a barrier, a shuffle from a lane that is not
 // there, a misaligned address, a stray index (checks.h).
 //
-// What is not: inline PTX, textures, streams, tensor cores, cooperative groups, dynamic parallelism; a loop
-// that spins until another thread writes never ends, because fibers change at barriers only.
+// What is not: inline PTX, textures, streams, tensor cores, cooperative groups, dynamic parallelism. A loop
+// that spins until another thread writes never ends, because fibers change at barriers only: Ctrl-C or the
+// launch's time limit ends it (signals.h). Files that include cuda_runtime.h, cuda_fp16.h or cuda_bf16.h
+// find short ones of that name in include/.
 #pragma once
 
 #include <cmath>

@@ -1,6 +1,7 @@
 // A kernel's entry for Python: checks and unpacks the arguments by the types that the kernel declares.
 #pragma once
 
+#include <cstdio>
 #include <cstring>
 #include <tuple>
 #include <type_traits>
@@ -16,13 +17,39 @@ template <class... A> struct Bound {  // a kernel with its arguments, as a funct
     static void call() { std::apply(function, args); }
 };
 
+// Whether an array with such elements can be what a kernel calls a T*.
+template <class T> bool fits(char kind, unsigned size) {
+    if constexpr (std::is_void_v<T>) return true;
+    else if (size == 1 || sizeof(T) == 1) return true;  // raw bytes
+    else if (!std::is_arithmetic_v<T>) return sizeof(T) % size == 0;  // float4 of floats, __half of float16
+    else return size == sizeof(T) && (size == 2 || std::is_floating_point_v<T> == (kind == 'F'));
+}
+
 template <class T> bool unpack(const char* name, T& to, const Call& c, unsigned i) {
     static_assert(std::is_trivially_copyable_v<T>, "a kernel's argument is copied byte by byte");
-    char kind = std::is_floating_point_v<T> ? 'f' : 'i';
-    if (c.sizes[i] != sizeof(T) || c.kinds[i] != kind) {
-        refuse(name, "argument %u is %s of %u bytes; the kernel takes %s of %zu", i,
-               c.kinds[i] == 'f' ? "a float" : "an integer", c.sizes[i],
-               std::is_pointer_v<T> ? "an address" : kind == 'f' ? "a float" : "an integer", sizeof(T));
+    char kind = c.kinds[i];
+    bool is_array = kind == 'F' || kind == 'I', ok;
+    constexpr bool floats = std::is_floating_point_v<T>;
+    if constexpr (std::is_pointer_v<T>) {
+        using Element = std::remove_cv_t<std::remove_pointer_t<T>>;
+        ok = is_array ? fits<Element>(kind, c.sizes[i]) : kind == 'i' && c.sizes[i] == 8;
+        if constexpr (!std::is_void_v<Element>)
+            if (is_array && !ok) {
+                refuse(name, "argument %u is an array of %ss of %u bytes; the kernel's are %ss of %zu", i,
+                       kind == 'F' ? "float" : "integer", c.sizes[i],
+                       std::is_floating_point_v<Element> ? "float" : std::is_integral_v<Element> ? "integer"
+                       : "element", sizeof(Element));
+                return false;
+            }
+    } else {
+        ok = !is_array && c.sizes[i] == sizeof(T) && (std::is_class_v<T> || kind == (floats ? 'f' : 'i'));
+    }
+    if (!ok) {
+        char given[40];
+        std::snprintf(given, sizeof given, kind == 'f' ? "a float of %u bytes" : kind == 'i'
+                      ? "an integer of %u bytes" : "an array", c.sizes[i]);
+        refuse(name, "argument %u is %s; the kernel takes %s of %zu", i, given,
+               std::is_pointer_v<T> ? "an address" : floats ? "a float" : "an integer", sizeof(T));
         return false;
     }
     std::memcpy((void*)&to, c.args[i], sizeof(T));

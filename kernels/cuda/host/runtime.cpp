@@ -1,50 +1,13 @@
 // The machine that runs a grid, cluster by cluster in a random order. Compiled once, not with each kernel.
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <numeric>
 
 #include "fibers.h"
 #include "shared.h"
+#include "signals.h"
 #include "checks.h"
 
 namespace cuda_on_cpu {
-
-// While a kernel runs, an access to memory that nobody owns is reported too, and does not end the process.
-struct Faults {
-    struct sigaction segv, bus;
-    stack_t stack;
-    static inline pthread_t launching;
-    static void handle(int signal_number, siginfo_t* info, void*) {
-        if (!pthread_equal(pthread_self(), launching)) {  // no kernel's fault: let it take its course
-            signal(signal_number, SIG_DFL);
-            return;
-        }
-        const char* at = (const char*)info->si_addr;
-        const char* end = stack_of(current - fibers.data());
-        if (at >= end && at < end + guard_bytes()) fail("overflows its stack of %zu bytes", stack_bytes);
-        fail("uses the address %p, where there is no memory", at);
-    }
-    Faults() {
-        launching = pthread_self();
-        static char alternate[64 << 10];  // the fiber's own stack may be what has run out
-        stack_t mine{};
-        mine.ss_sp = alternate;
-        mine.ss_size = sizeof alternate;
-        sigaltstack(&mine, &stack);
-        struct sigaction action{};
-        action.sa_sigaction = handle;
-        action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;  // it does not return, it jumps
-        sigaction(SIGSEGV, &action, &segv);
-        sigaction(SIGBUS, &action, &bus);
-    }
-    ~Faults() {
-        sigaction(SIGSEGV, &segv, nullptr);
-        sigaction(SIGBUS, &bus, nullptr);
-        sigaltstack(&stack, nullptr);
-    }
-};
 
 void run_cluster(unsigned first) {
     unsigned number = 0;
@@ -83,11 +46,14 @@ void run_cluster(unsigned first) {
                 if (other.state == State::at_warp) try_release_warp(&f - lane, lanes, other.mask, other.site);
             }
         }
+        if (stop) report_stop(f);
         if (message[0]) return;
     }
     for (Block& b : blocks)
         if (b.gone < threads) return report_deadlock();
 }
+
+constexpr unsigned most_blocks = 1u << 28;  // their order takes 4 bytes each
 
 void run_grid(const char* name, void (*function)(), const Call& c) {
     kernel_name = name;
@@ -119,10 +85,13 @@ void run_grid(const char* name, void (*function)(), const Call& c) {
         fibers[i].index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
     }
     paint_canaries();
-    std::vector<unsigned> order(c.grid[0] * c.grid[1] * c.grid[2] / c.cluster);
+    u64 clusters = (u64)c.grid[0] * c.grid[1] * c.grid[2] / c.cluster;
+    if (clusters > most_blocks)
+        return report(nullptr, "%llu blocks are more than the CPU runs: %u", clusters, most_blocks);
+    std::vector<unsigned> order(clusters);
     std::iota(order.begin(), order.end(), 0u);
     for (unsigned i = (unsigned)order.size(); i > 1; --i) std::swap(order[i - 1], order[random_below(i)]);
-    Faults faults;
+    Signals signals(c);
     for (unsigned i : order) {
         run_cluster(i * c.cluster);
         if (message[0]) break;

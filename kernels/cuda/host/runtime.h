@@ -19,11 +19,13 @@ using u64 = unsigned long long;
 // A launch, as Python hands it over (host/__init__.py has the same structure).
 struct Call {
     void** args;            // addresses of the arguments, as for cuLaunchKernel
-    const char* kinds;      // of each: 'f' floating, 'i' integer or address
-    const unsigned* sizes;  // of each, in bytes
+    const char* kinds;      // of each: 'f' floating, 'i' integer or address; of an array's elements: 'F', 'I'
+    const unsigned* sizes;  // of each, in bytes; of an array: of an element
     unsigned count;
     unsigned grid[3], block[3], cluster, shared;
     u64 seed;
+    double seconds;                // until the launch is ended; 0: as long as it takes
+    mutable unsigned interrupted;  // by Ctrl-C, which nobody else has heard of
 };
 
 // Where a thread waits. Two calls in two lines are two barriers: threads that meet at different ones have
