@@ -47,7 +47,7 @@ CHANGED = ("params", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "master")
 
 @dataclass(frozen=True)
 class Case:
-    """One step, up to its numbers, which `draw` makes from the seed: print it, and run it again.
+    """One step, up to its numbers, which `draw` makes from the seed; `kernels.testing.AdamCase`.
 
     Attributes:
         sizes: elements of each tensor.
@@ -72,7 +72,7 @@ class Case:
         always = ("sizes", "dtypes", "step", "seed")
         said = [f"{name}={value!r}" for name, value in vars(self).items()
                 if name in always or value != getattr(standard, name)]
-        return f"Case({', '.join(said)})"
+        return f"AdamCase({', '.join(said)})"
 
     def but(self, **changes: Any) -> Case:
         """The case with other fields."""

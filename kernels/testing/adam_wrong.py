@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from .adam_reference import State, as_type, each_tensor
+from .adam_reference import Case, State, as_type, each_tensor
+from .compare import Broken, Unsupported
 
 f32 = np.float32
+STEP_IN_FLOAT32 = "step in float32"
 
 
 def formula(state: State, step: int, options: Mapping[str, Any], wrong: str = "") -> State:
@@ -32,7 +35,11 @@ def _one(tensors: Any, t: int, wrong: str, *, lr: Any, beta1: float, beta2: floa
         g = g * f32(grad_scale) if wrong == "scale times" else g / f32(grad_scale)
     if maximize and wrong != "maximize":
         g = -g
-    before = theta
+    if wrong == "negated":
+        g = -g
+    if wrong == "betas":
+        beta1, beta2 = beta2, beta1
+    before, old_m, old_v = theta, m, v
     if lam and decoupled and wrong != "decay after":
         theta = theta - (lam if wrong == "decay without lr" else alpha * lam) * theta
     elif lam and not decoupled:
@@ -47,12 +54,16 @@ def _one(tensors: Any, t: int, wrong: str, *, lr: Any, beta1: float, beta2: floa
         used = v if wrong == "amsgrad" else largest
     if wrong == "from zero":
         t -= 1
+    c1: Any
+    c2: Any
     c1, c2 = (1.0, 1.0) if wrong == "bias" else (1 - beta1**t, 1 - beta2**t)
     if wrong == "bias of m":
         c1 = 1.0
     if wrong == "bias of v":
         c2 = 1.0
-    m_hat, v_hat = m / f32(c1), used / f32(c2)
+    if wrong == STEP_IN_FLOAT32:
+        c1, c2 = f32(1) - f32(beta1) ** f32(t), f32(1) - f32(beta2) ** f32(t)
+    m_hat, v_hat = (old_m if wrong == "old m" else m) / f32(c1), used / f32(c2)
     if wrong == "eps inside":
         bottom = np.sqrt(v_hat + f32(eps))
     elif wrong == "eps before":
@@ -65,8 +76,10 @@ def _one(tensors: Any, t: int, wrong: str, *, lr: Any, beta1: float, beta2: floa
     theta = theta + update if wrong == "sign" else theta - update
     if lam and decoupled and wrong == "decay after":
         theta = theta - alpha * lam * theta
-    if wrong == "nothing":
+    if wrong in ("nothing", "rebound"):
         theta = before
+    if wrong in ("moments", "rebound"):
+        m, v = old_m, old_v
     return theta, m, v, largest, None if master is None else theta
 
 
@@ -92,30 +105,45 @@ MISTAKES: Mapping[str, str] = {
     "scale times": "the gradient was multiplied by grad_scale: it must be divided",
     "found_inf": "found_inf has no effect: nothing may change when it is not 0",
     "master": "the master weights are not used: the step starts from the rounded params",
-    "nothing": "the params were not updated",
+    "nothing": "the params were not updated: write them in place, p[...] = or p -=",
+    "moments": "m and v were not written back: m[...] = changes the array, m = only the name",
+    "rebound": "no array was changed: write in place, p[...] = or p -=; what is returned is not looked at",
+    "negated": "the gradient has the opposite sign",
+    "betas": "beta1 and beta2 are the wrong way round",
+    "old m": "the update takes m from before this step",
 }
 
 
-def likely_cause(calls: Sequence[Any]) -> str:
-    """The first mistake whose formula gives what the kernel gave, where the right formula does not."""
-    for call in calls:
-        with np.errstate(all="ignore"):
-            if not any(len(p) for p in call.state.params) or _explains(call):
-                continue
-            for wrong, words in MISTAKES.items():
-                if _explains(call, wrong):
-                    return f"it looks as if {words}"
+def likely_cause(kernel: Any) -> str:
+    """The first mistake whose formula gives what the kernel gave, where the right formula does not.
+
+    Where several do, as they may in a first step, the kernel is asked to take a third.
+    """
+    for call in list(kernel.calls):
+        if not any(len(p) for p in call.state.params) or explains(call):
+            continue
+        found = [wrong for wrong in MISTAKES if explains(call, wrong)]
+        if len(found) > 1:
+            p, g, m = (lists[0].dtype.name for lists in call.state[:3])
+            state = Case(dtypes=(p, g, m), options=call.options, master=call.state.master is not None).draw()
+            with suppress(Broken, Unsupported):
+                kernel(state, 3, call.options)
+                found = [wrong for wrong in found if explains(kernel.calls[-1], wrong)] or found
+        if found:
+            return f"it looks as if {MISTAKES[found[0]]}"
     return ""
 
 
-def _explains(call: Any, wrong: str = "") -> bool:
-    want = formula(call.state, int(call.step), call.options, wrong)
-    for name, rtol in (("params", 0.0), ("exp_avg", 1e-5), ("exp_avg_sq", 1e-5), ("master", 0.0)):
-        lists = (getattr(state, name) or [] for state in (call.state, call.result, want))
-        for before, got, right in zip(*lists, strict=True):
-            old, a, b = (x.astype(np.float64) for x in (before, got, right))
-            eps = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}[before.dtype.name]
-            tolerance = max(rtol, eps) * np.abs(b) + (2e-5 * np.abs(b - old) if not rtol else 1e-12)
-            if not np.all((np.abs(a - b) <= tolerance) | (np.isnan(a) & np.isnan(b))):
-                return False
+def explains(call: Any, wrong: str = "") -> bool:
+    """Whether the formula with a mistake, or the right one, gives what a call gave, up to rounding."""
+    with np.errstate(all="ignore"):
+        want = formula(call.state, int(call.step), call.options, wrong)
+        for name, rtol in (("params", 0.0), ("exp_avg", 1e-5), ("exp_avg_sq", 1e-5), ("master", 0.0)):
+            lists = (getattr(state, name) or [] for state in (call.state, call.result, want))
+            for before, got, right in zip(*lists, strict=True):
+                old, a, b = (x.astype(np.float64) for x in (before, got, right))
+                eps = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}[before.dtype.name]
+                tolerance = max(rtol, eps) * np.abs(b) + (2e-5 * np.abs(b - old) if not rtol else 1e-12)
+                if not np.all((np.abs(a - b) <= tolerance) | (np.isnan(a) & np.isnan(b))):
+                    return False
     return True

@@ -20,20 +20,29 @@ class Broken(Exception):
         where: name and first wrong index of the array, or "".
         got, wanted: the two values there, or None.
         ulps: the largest error of the array in units of the last place of its element type, or None.
+        cause: what it looks as if, where that is plain at once, or "".
     """
 
     def __init__(self, what: str, where: str = "", got: Any = None, wanted: Any = None,
-                 ulps: float | None = None) -> None:
+                 ulps: float | None = None, cause: str = "") -> None:
         super().__init__(what)
         self.what, self.where, self.got, self.wanted, self.ulps = what, where, got, wanted, ulps
+        self.cause = cause
 
     def __str__(self) -> str:
         text = self.what
         if self.where:
             text += f": {self.where} = {self.got}, wanted {self.wanted}"
         if self.ulps is not None:
-            text += f" (largest error {self.ulps:.3g} ulp)"
+            text += f" (largest error {self.size})"
         return text
+
+    @property
+    def size(self) -> str:
+        """The largest error in words; far from the right number its exact size says nothing."""
+        if self.ulps is None:
+            return ""
+        return f"{self.ulps:.3g} ulp" if self.ulps <= 1e6 else "more than 1e6 ulp"
 
 
 class Unsupported(Exception):

@@ -7,18 +7,37 @@ judge and the package's own tests run the same ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from kernels import arrays
-
-from .compare import FORMATS, Broken, Unsupported, agree, all_zero, round_to, same_bits
-from .cross_entropy_reference import Case, Expected, expected
+from .compare import FORMATS, Broken, agree, all_zero, round_to, same_bits
+from .cross_entropy_calls import (
+    chunks,
+    deterministic,
+    in_place,
+    label_types,
+    out_elsewhere,
+    overflow_by_stride,
+    row_strides,
+    without_gradient,
+)
+from .cross_entropy_kernel import CrossEntropy, right
+from .cross_entropy_reference import Case, expected
 from .cross_entropy_wrong import likely_cause
-from .memory import Memory, to_host
-from .report import Kernel, Property, Report, accepts, element_types, judge, title_of
+from .judge import (
+    Judge,
+    accepts,
+    available,
+    chosen_properties,
+    element_type,
+    element_types,
+    isolation,
+    known_options,
+    title_of,
+)
+from .memory import Memory
+from .report import Property, Report
 
 DTYPES = ("float32", "float16", "bfloat16")
 EVERYTHING = {"label_smoothing": 0.1, "class_weights": "random", "z_loss": 1e-2, "softcap": 5.0,
@@ -29,93 +48,58 @@ OPTIONS: tuple[Mapping[str, Any], ...] = (
     {"label_smoothing": 0.1, "class_weights": "random", "z_loss": 1e-2}, EVERYTHING)
 PLAIN: tuple[Mapping[str, Any], ...] = ({},)
 NONE: tuple[Mapping[str, Any], ...] = ({"reduction": "none"},)
+KNOWN = ("ignore_index", "label_smoothing", "z_loss", "class_weights", "softcap", "reduction", "grad_loss",
+         "gradient")
+SHAPES = ((1, 2), (3, 17), (5, 130))
 
 
-class Result(NamedTuple):
-    """What a kernel gave back, as NumPy arrays; dlogits is None without a gradient."""
-
-    loss: np.ndarray
-    lse: np.ndarray
-    dlogits: Any
-
-
-@dataclass
-class CrossEntropy(Kernel):
-    """A kernel with the signature of `kernels.softmax_cross_entropy`, called in guarded memory."""
-
-    memory: Memory = field(default_factory=Memory)
-
-    def __call__(self, x: np.ndarray, y: np.ndarray, options: Mapping[str, Any] | None = None, *,
-                 gap: int = 0, shift: int = 0, in_place: bool = False, out_gap: int | None = None) -> Result:
-        """(loss, lse, dlogits) for NumPy logits (R, V) and labels (R,).
-
-        Args:
-            options: keywords, arrays among them as NumPy arrays.
-            gap, shift: where the logits lie; see `Memory.place`.
-            in_place: pass out=logits.
-            out_gap: pass an `out` of its own memory, with this gap between rows.
-        """
-        given = dict(options or {})
-        inputs = {"logits": self.memory.place(x, gap=gap, shift=shift), "labels": self.memory.place(y)}
-        for name in ("class_weights", "grad_loss"):
-            if given.get(name) is not None:
-                inputs[name] = self.memory.place(given[name])
-        keywords = {k: inputs[k].array if k in inputs else v for k, v in given.items()}
-        out = None
-        if in_place:
-            out = inputs["logits"]
-        elif out_gap is not None:
-            nothing = round_to(np.full(x.shape, np.nan), x.dtype.name)  # what is not written stays NaN
-            out = self.memory.place(nothing, gap=out_gap, shift=shift)
-        if out is not None:
-            keywords["out"] = out.array
-        returned = self.call((inputs["logits"].array, inputs["labels"].array), keywords)
-        result = _result(returned, x, given)
-        self.calls.append(Call(x, y, given, result))
-        for name, placed in inputs.items():
-            placed.check(name, unchanged=placed is not out)
-        if out is not None:
-            out.check("out", unchanged=False)
-            same_bits("out", out.values(), result.dlogits, "the gradient is not where out= says")
-        return result
-
-
-class Call(NamedTuple):
-    """One call, for the diagnosis."""
-
-    x: np.ndarray
-    y: np.ndarray
-    options: dict[str, Any]
-    result: Result
-
-
-def check_softmax_cross_entropy(fn: Callable[..., Any], *, dtypes: Sequence[str] = DTYPES,
+def check_softmax_cross_entropy(fn: Callable[..., Any], *, dtypes: Any = DTYPES,
                                 options: Iterable[Mapping[str, Any]] = OPTIONS, seeds: Iterable[int] = (0, 1),
-                                memory: Memory | None = None, strict: bool = False) -> Report:
+                                memory: Memory | None = None, strict: bool = False,
+                                only: str | Sequence[str] = (), case: Case | None = None,
+                                isolate: bool | None = None, limit: float = 60.0) -> Report:
     """Judge a softmax cross-entropy kernel by its properties.
 
     Args:
         fn: fn(logits, labels, **options) -> (loss, lse, dlogits) on NumPy arrays, with the meaning that
             `kernels.softmax_cross_entropy` documents; logits (R, V), labels (R,), mean over the rows unless
             told otherwise. Options that it does not take are reported as not supported, and are no failure.
-        dtypes: element types of logits to try; "bfloat16" needs ml_dtypes.
+        dtypes: element types of logits to try, one or several; "bfloat16" needs ml_dtypes.
         options: sets of keywords to try; "random" stands for drawn class_weights or grad_loss.
         seeds: of the random numbers. The report is the same on every run.
         memory: where the arrays lie; the CPU, and NumPy's arrays, by default.
         strict: ask what the shipped kernels promise beyond the formula: no cancellation, equal bits.
+        only: the name or names of the properties to try; all of them by default.
+        case: the one case to try, instead of those of dtypes, options and seeds.
+        isolate: run each property in a child process, so that a kernel which crashes or never ends is
+            reported like any other. False runs them here, as a debugger needs it. None is True where that
+            is safe: arrays of the CPU, in a process that can fork and has not used a GPU.
+        limit: seconds that a case may take in a child.
 
     Returns:
         A `Report`: `.ok`, `.failures`, and `str()` of it for people.
+
+    Raises:
+        ValueError: there is no such property, option or element type, or isolate=True cannot be.
     """
     kernel = CrossEntropy(fn, strict, memory=memory or Memory())
-    sets, all_seeds = tuple(options), tuple(seeds)
+    sets, all_seeds = known_options([case.options] if case else options, KNOWN), tuple(seeds)
+    judge = Judge(kernel, likely_cause, chosen_properties(PROPERTIES, only, "element_types"),
+                  isolation(isolate, kernel.memory.name), limit)
+    given = [dtypes] if isinstance(dtypes, str) or not isinstance(dtypes, Iterable) else dtypes
+    usable: Sequence[str] = available(map(element_type, given))
 
     def probe(dtype: str) -> None:
         kernel(round_to(np.zeros((3, 5)), dtype), np.arange(3))
 
-    usable, outcome = element_types(filter(arrays.numpy_has, dtypes), probe)
+    outcome = None
+    if case is None and (not judge.only or "element_types" in judge.only):
+        usable, outcome = element_types(judge, usable, probe)
 
     def cases(p: Property) -> Iterable[Case]:
+        if case is not None:
+            yield case
+            return
         for dtype in usable:
             if p.dtypes and dtype not in p.dtypes:
                 continue
@@ -124,18 +108,15 @@ def check_softmax_cross_entropy(fn: Callable[..., Any], *, dtypes: Sequence[str]
                     for rows, vocab in SHAPES if p.options is None else SHAPES[1:2]:
                         yield Case(rows, vocab, dtype, dict(chosen), seed)
 
-    report = judge(title_of(fn), kernel, PROPERTIES, cases, lambda k: likely_cause(k.calls))
-    return report if outcome is None else Report(report.kernel, (outcome, *report.outcomes))
-
-
-SHAPES = ((1, 2), (3, 17), (5, 130))
+    outcomes = judge(PROPERTIES, cases)
+    return Report(title_of(fn), outcomes if outcome is None else (outcome, *outcomes))
 
 
 # ---- Agreement with the formula ----------------------------------------------------------------------
 
 def agreement(kernel: CrossEntropy, case: Case) -> None:
     x, y, options = case.draw()
-    _right(kernel, x, y, options, gap=case.gap, shift=case.shift)
+    right(kernel, x, y, options, gap=case.gap, shift=case.shift)
 
 
 def ignored_and_masked(kernel: CrossEntropy, case: Case) -> None:
@@ -144,12 +125,12 @@ def ignored_and_masked(kernel: CrossEntropy, case: Case) -> None:
     for index in (-100, 0):
         x, y, options = case.having(ignore_index=index).draw()
         y[1] = index
-        _right(kernel, x, y, options)
+        right(kernel, x, y, options)
 
 
 def larger_rows(kernel: CrossEntropy, case: Case) -> None:
     for vocab in (1023, 4099):
-        _right(kernel, *case.but(rows=2, vocab=vocab, masked=0.05).draw())
+        right(kernel, *case.but(rows=2, vocab=vocab, masked=0.05).draw())
 
 
 def label_gradient(kernel: CrossEntropy, case: Case) -> None:
@@ -284,12 +265,13 @@ def ignored_rows(kernel: CrossEntropy, case: Case) -> None:
 
 def all_ignored(kernel: CrossEntropy, case: Case) -> None:
     x, y, options = case.having(ignore_index=-100).draw()
-    x[0] = np.nan
     y[:] = -100
-    got = kernel(x, y, options, out_gap=0 if accepts(kernel.fn, "out") else None)
-    all_zero("loss", got.loss, "with every label ignored the loss is not 0")
-    all_zero("dlogits", got.dlogits, "with every label ignored the gradient is not 0")
-    all_zero("lse", got.lse, "with every label ignored lse is not 0")
+    for first in (0.0, np.nan):
+        x[0] = first
+        got = kernel(x, y, options, out_gap=0 if accepts(kernel.fn, "out") else None)
+        all_zero("loss", got.loss, "with every label ignored the loss is not 0")
+        all_zero("dlogits", got.dlogits, "with every label ignored the gradient is not 0")
+        all_zero("lse", got.lse, "with every label ignored lse is not 0")
 
 
 def empty_batch(kernel: CrossEntropy, case: Case) -> None:
@@ -307,7 +289,7 @@ def minus_inf_blocks(kernel: CrossEntropy, case: Case) -> None:
     x[0, :V // 2] = x[1, :1024] = x[2, V // 3:] = x[3, :V - 1] = x[4, 1:2 * V // 7] = -np.inf
     x[5, ::2] = -np.inf
     x[np.arange(6), y] = 1
-    _right(kernel, x, y, options, "with whole blocks of -inf logits ")
+    right(kernel, x, y, options, "with whole blocks of -inf logits ")
 
 
 def minus_inf_long_row(kernel: CrossEntropy, case: Case) -> None:
@@ -316,7 +298,7 @@ def minus_inf_long_row(kernel: CrossEntropy, case: Case) -> None:
     x[0, :40000] = x[1, :8] = x[1, 33000:] = -np.inf
     y[:] = [69999, 20000]
     x[[0, 1], y] = 3
-    _right(kernel, x, y, options, "in a row of 70,001 logits that begins with 40,000 of -inf ")
+    right(kernel, x, y, options, "in a row of 70,001 logits that begins with 40,000 of -inf ")
 
 
 def minus_inf_and_smoothing(kernel: CrossEntropy, case: Case) -> None:
@@ -327,7 +309,7 @@ def minus_inf_and_smoothing(kernel: CrossEntropy, case: Case) -> None:
     if not np.isfinite(got.loss).all():
         raise Broken("one -inf logit and label smoothing give an infinite loss: an absent class has no share",
                      "loss", got.loss, "a finite number")
-    _right(kernel, x, y, options, "with a -inf logit and label smoothing ")
+    right(kernel, x, y, options, "with a -inf logit and label smoothing ")
 
 
 def label_minus_inf(kernel: CrossEntropy, case: Case) -> None:
@@ -360,7 +342,7 @@ def non_finite_rows(kernel: CrossEntropy, case: Case) -> None:
 # ---- Extreme values and sizes ------------------------------------------------------------------------
 
 def one_class(kernel: CrossEntropy, case: Case) -> None:
-    _right(kernel, *case.but(vocab=1).draw(), words="with a single class ")
+    right(kernel, *case.but(vocab=1).draw(), words="with a single class ")
 
 
 def huge_logits(kernel: CrossEntropy, case: Case) -> None:
@@ -368,131 +350,7 @@ def huge_logits(kernel: CrossEntropy, case: Case) -> None:
     for value in (200.0, 3e4, big):
         x, y, options = case.without("z_loss").but(rows=3, ignored=0).draw()  # lse^2 overflows
         x[0, 0], x[1, y[1]], x[2] = value, value, -value
-        _right(kernel, x, y, options, f"with a logit of {value:g} ")
-
-
-# ---- How it is called --------------------------------------------------------------------------------
-
-def chunks(kernel: CrossEntropy, case: Case) -> None:
-    """Rows taken in two batches give the very same bits: no row depends on its neighbours.
-
-    Each row stays at its address modulo 64, on which the order of a sum may depend.
-    """
-    case = case.having(reduction="none").but(rows=max(5, case.rows))
-    x, y, options = case.draw()
-    whole = kernel(x, y, options)
-    for rows in (slice(0, 2), slice(2, case.rows)):
-        part = dict(options)
-        if np.ndim(options.get("grad_loss", 0)):
-            part["grad_loss"] = options["grad_loss"][rows]
-        got = kernel(x[rows], y[rows], part, shift=rows.start * case.vocab % 64)
-        for name in ("loss", "lse", "dlogits"):
-            same_bits(name, getattr(got, name), getattr(whole, name)[rows],
-                      "a row's result depends on which rows it is computed with")
-
-
-def deterministic(kernel: CrossEntropy, case: Case) -> None:
-    args = case.draw()
-    one, two = kernel(*args), kernel(*args)
-    for name in ("loss", "lse", "dlogits"):
-        same_bits(name, getattr(two, name), getattr(one, name), "the same call twice gives different bits")
-
-
-def in_place(kernel: CrossEntropy, case: Case) -> None:
-    args = case.but(ignored=0.3 if accepts(kernel.fn, "ignore_index") else 0.0).draw()
-    one, two = kernel(*args), kernel(*args, in_place=True)
-    for name in ("loss", "lse", "dlogits"):
-        same_bits(name, getattr(two, name), getattr(one, name), "out=logits changes the result")
-
-
-def row_strides(kernel: CrossEntropy, case: Case) -> None:
-    args = case.draw()
-    one = kernel(*args)
-    for gap, shift in ((1, 0), (13, 3), (0, 1)):
-        two = kernel(*args, gap=gap, shift=shift)
-        for name in ("lse", "dlogits"):  # alignment may regroup a sum, so bits may differ
-            want = expected(args[0], args[1], **args[2])
-            error = want.lse_error if name == "lse" else want.dlogits_error
-            agree(name, getattr(two, name), getattr(one, name), 2 * error, case.dtype,
-                  f"rows with {gap} unused elements between them, {shift} off alignment, give another result")
-
-
-def out_elsewhere(kernel: CrossEntropy, case: Case) -> None:
-    args = case.draw()
-    one, two = kernel(*args), kernel(*args, out_gap=5)
-    same_bits("dlogits", two.dlogits, one.dlogits, "an `out` with gaps between its rows changes the gradient")
-
-
-def label_types(kernel: CrossEntropy, case: Case) -> None:
-    x, y, options = case.draw()
-    one, two = kernel(x, y.astype(np.int64), options), kernel(x, y.astype(np.int32), options)
-    for name in ("loss", "lse", "dlogits"):
-        same_bits(name, getattr(two, name), getattr(one, name), "int32 and int64 labels give unequal results")
-
-
-def without_gradient(kernel: CrossEntropy, case: Case) -> None:
-    x, y, options = case.draw()
-    one, two = kernel(x, y, options), kernel(x, y, {**options, "gradient": False})
-    want = expected(x, y, **options)
-    agree("loss", two.loss, one.loss, 2 * want.loss_error, "float32", "gradient=False changes the loss")
-    if two.dlogits is not None:
-        raise Broken("gradient=False returns a gradient")
-
-
-def overflow_by_stride(kernel: CrossEntropy, case: Case) -> None:
-    """Rows lie 2^31 elements and more behind the first: 32-bit offsets would wrap around."""
-    for rows, stride in ((3, 2**30 + 64), (2, 2**31 + 64), (2, 2**32 + 64))[:2 + (case.dtype != "float32")]:
-        x, y, options = case.without("grad_loss").but(rows=rows, ignored=0).draw()
-        one = kernel(x, y, options, gap=-case.vocab % 64)
-        far = kernel.memory.sparse(rows, case.vocab, stride, case.dtype)
-        kernel.memory.fill(far, x)
-        labels = kernel.memory.place(y).array
-        for in_place in (False, True):
-            more = {"out": far} if in_place else {}
-            try:
-                result = _result(kernel.call((far, labels), {**options, **more}), x, options)
-            except Unsupported:
-                if not in_place:
-                    raise
-                continue
-            for name in ("lse", "dlogits"):
-                same_bits(name, getattr(result, name), getattr(one, name),
-                          f"rows that lie {stride} elements apart give another result: a 32-bit offset?")
-
-
-# ---- Helpers -----------------------------------------------------------------------------------------
-
-def _right(kernel: CrossEntropy, x: np.ndarray, y: np.ndarray, options: Mapping[str, Any], words: str = "",
-           gap: int = 0, shift: int = 0) -> Result:
-    """Loss, lse and gradient within the bound of the float64 formula."""
-    got = kernel(x, y, options, gap=gap, shift=shift)
-    want: Expected = expected(x, y, **options, strict=kernel.strict)
-    agree("loss", got.loss, want.loss, want.loss_error, "float32", f"{words}the loss is wrong".strip())
-    agree("lse", got.lse, want.lse, want.lse_error, "float32", f"{words}the log-sum-exp is wrong".strip())
-    agree("dlogits", got.dlogits, want.dlogits, want.dlogits_error, x.dtype.name,
-          f"{words}the gradient is wrong".strip())
-    return got
-
-
-def _result(returned: Any, x: np.ndarray, options: Mapping[str, Any]) -> Result:
-    if not isinstance(returned, tuple | list) or len(returned) != 3:
-        raise Broken(f"the kernel must return (loss, lse, dlogits), not {type(returned).__name__}")
-    loss, lse, d = returned
-    loss, lse = to_host(loss), to_host(lse)
-    d = None if d is None else to_host(d)
-    shape = (len(x),) if options.get("reduction") == "none" else ()
-    for name, got, want in (("loss", loss, shape), ("lse", lse, (len(x),))):
-        if got.shape != want:
-            raise Broken(f"{name} has the wrong shape", f"{name}.shape", got.shape, want)
-        if got.dtype not in (np.float32, np.float64):
-            raise Broken(f"{name} must be float32 or wider", f"{name}.dtype", got.dtype, "float32")
-    if d is not None and d.shape != x.shape:
-        raise Broken("dlogits has the wrong shape", "dlogits.shape", d.shape, x.shape)
-    if d is not None and d.dtype != x.dtype:
-        raise Broken("dlogits must have the logits' element type", "dlogits.dtype", d.dtype, x.dtype)
-    if d is None and options.get("gradient", True):
-        raise Broken("the kernel returned no gradient", "dlogits", None, f"an array {x.shape}")
-    return Result(loss, lse, d)
+        right(kernel, x, y, options, f"with a logit of {value:g} ")
 
 
 _WIDE = ("float32",)
@@ -532,5 +390,6 @@ PROPERTIES = (
     Property("label_types", "labels may be int32 or int64", label_types, PLAIN),
     Property("without_gradient", "gradient=False gives the same loss", without_gradient, (*PLAIN, *NONE)),
     Property("overflow_by_stride", "offsets beyond 2^31 elements", overflow_by_stride,
-             PLAIN, ("float32", "bfloat16")),
+             PLAIN, ("float32", "bfloat16"), crash="row * stride was computed in 32 bits and wrapped around: "
+             "in Triton row.to(tl.int64) * stride, in CUDA C (long long)row * stride"),
 )

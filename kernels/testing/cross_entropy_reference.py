@@ -36,7 +36,7 @@ TINY = 2.0**-124
 
 @dataclass(frozen=True)
 class Case:
-    """One call, up to its numbers, which `draw` makes from the seed: print it, and run it again.
+    """One call, up to its numbers, which `draw` makes from the seed; `kernels.testing.CrossEntropyCase`.
 
     Attributes:
         rows, vocab: of the logits.
@@ -67,7 +67,7 @@ class Case:
         always = ("rows", "vocab", "dtype", "seed")
         said = [f"{name}={value!r}" for name, value in vars(self).items()
                 if name in always or value != getattr(standard, name)]
-        return f"Case({', '.join(said)})"
+        return f"CrossEntropyCase({', '.join(said)})"
 
     def but(self, **changes: Any) -> Case:
         """The case with other fields."""
@@ -248,6 +248,3 @@ def _with_rounding(error: Any, value: Any, dtype: str) -> np.ndarray:
 def _overflowed(value: np.ndarray, dtype: str) -> np.ndarray:
     largest = float(np.asarray(np.finfo(np.float16).max)) if dtype == "float16" else np.inf
     return np.where(np.abs(value) > largest + 16, np.copysign(np.inf, value), value)
-
-
-

@@ -4,11 +4,13 @@
 
 prints mutant, what it breaks, the property that noticed, and how long that took. A mutant is a textual change
 to a copy of a Triton or CUDA C source, run on the CPU in a process of its own, as a broken kernel may end it.
-Linux only: the processes are forks.
+The shipped sources are tried first: where a backend cannot run, or its own source is noticed, its mutants are
+not run. Linux only: the processes are forks.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
 import importlib
 import json
@@ -25,12 +27,15 @@ from typing import Any, NamedTuple
 
 import kernels
 from kernels import backends, tuning
+from kernels.backends import BackendUnavailable
 
 from . import adam, cross_entropy, raw
 from .adam_reference import Case as AdamCase
+from .cross_entropy_kernel import CrossEntropy
 from .cross_entropy_reference import Case as RowsCase
 from .memory import Memory
 from .mutant_table import HERE, MUTANTS, Mutant
+from .output import without_reader
 
 LIMIT = 120  # seconds a mutant may take before it counts as hanging, which is noticed too
 
@@ -70,6 +75,8 @@ def attempt(mutant: Mutant | None, like: Mutant) -> Verdict:
             for name, check in _checks(like, module):
                 try:
                     check()
+                except BackendUnavailable:
+                    raise  # no kernel has run, so nothing was noticed
                 except Exception as error:  # Broken, or what a raw check's kernel raised
                     words = f"{type(error).__name__}: {error}".partition("\n")[0]
                     if any(word in words for word in NO_MUTANT):
@@ -101,7 +108,7 @@ def _loaded(mutant: Mutant | None, like: Mutant, folder: Path) -> Any:
 
 def _checks(like: Mutant, module: Any) -> Iterator[tuple[str, Any]]:
     if like.kernel == "cross_entropy":
-        rows = cross_entropy.CrossEntropy(
+        rows = CrossEntropy(
             functools.partial(kernels.softmax_cross_entropy, backend=like.backend), strict=True)
         table = {p.name: p for p in cross_entropy.PROPERTIES}
         case = RowsCase(**{"rows": 3, "vocab": 37, "dtype": like.dtype, "options": like.options, **like.more})
@@ -130,6 +137,7 @@ def run(chosen: Sequence[Mutant], *, shipped: bool = False) -> Iterator[Verdict]
 
     Raises:
         ValueError: a mutant is out of date.
+        BackendUnavailable: the compiler or the library that the mutants need is missing.
         RuntimeError: what a mutant breaks is not even a kernel, or the machinery failed.
     """
     for mutant in chosen:
@@ -146,20 +154,31 @@ def run(chosen: Sequence[Mutant], *, shipped: bool = False) -> Iterator[Verdict]
             if not line:
                 errors.seek(0)
                 raise RuntimeError(f"trying {mutant.name} failed:\n{errors.read()[-2000:]}")
-            yield Verdict(*json.loads(line))
+            message = json.loads(line)
+            if isinstance(message, str):
+                raise BackendUnavailable(message)
+            yield Verdict(*message)
 
 
 def _in_children(chosen: Sequence[Mutant], shipped: bool) -> int:
     """What `run` starts: it has imported everything, and forks for each mutant."""
     for name in {m.backend for m in chosen}:
-        importlib.import_module(f"kernels.{name}.cross_entropy" if shipped else f"kernels.{name}")
+        try:
+            importlib.import_module(f"kernels.{name}.cross_entropy" if shipped else f"kernels.{name}")
+        except BackendUnavailable as reason:
+            print(json.dumps(str(reason)), flush=True)
+            return 0
     for mutant in chosen:
         begin = time.perf_counter()
         child = os.fork()
         if child == 0:
             signal.alarm(LIMIT)
-            verdict = attempt(None if shipped else mutant, mutant)
-            print(json.dumps(verdict), flush=True)
+            message: Verdict | str
+            try:
+                message = attempt(None if shipped else mutant, mutant)
+            except BackendUnavailable as reason:
+                message = str(reason)
+            print(json.dumps(message), flush=True)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
@@ -181,23 +200,57 @@ def configurations() -> list[Mutant]:
     return list(seen.values())
 
 
+def why_not(chosen: Sequence[Mutant]) -> str:
+    """Why mutants of one backend say nothing here: it cannot run, or its shipped source is noticed; or ""."""
+    first = {m.kernel: m for m in reversed(chosen)}
+    try:
+        for m, verdict in zip(first.values(), run(list(first.values()), shipped=True), strict=True):
+            if verdict.killed_by:
+                return f"the shipped {m.file} is noticed by {verdict.killed_by}: {verdict.words}"
+    except BackendUnavailable as reason:
+        return str(reason)
+    return ""
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Print the table; 1 if a mutant survives."""
+    """Print the table; 1 if a mutant survives, 2 if none could be tried."""
     if arguments and arguments[0] == "--these":
         return _in_children([MUTANTS[int(i)] for i in arguments[2:]], arguments[1] == "shipped")
-    chosen = [m for m in MUTANTS if all(word in m.name for word in arguments)]
+    parser = argparse.ArgumentParser(
+        prog="python -m kernels.testing.mutants",
+        description="Break the shipped Triton and CUDA C sources, one line at a time, and print which "
+        "property of the judge notices. 'crash' and 'time': the kernel ended its process, or never ended.",
+        epilog="exit status: 0 each was noticed, 1 one survived, 2 none could be tried")
+    parser.add_argument("words", nargs="*", help="try only mutants with all of these in their names, as in "
+                        "'cuda/adam': all by default")
+    words = parser.parse_args(arguments).words
+    chosen = [m for m in MUTANTS if all(word in m.name for word in words)]
     if not chosen:
-        print(f"no mutant has {' and '.join(arguments)} in its name", file=sys.stderr)
+        print(f"no mutant has {' and '.join(words)} in its name", file=sys.stderr)
+        return 2
+    if not hasattr(os, "fork"):
+        print("mutants run in forks of this process, which this system does not have: use Linux",
+              file=sys.stderr)
+        return 2
+    tried: list[Mutant] = []
+    for backend in dict.fromkeys(m.backend for m in chosen):
+        ours = [m for m in chosen if m.backend == backend]
+        if reason := why_not(ours):
+            print(f"{backend}: {len(ours)} mutants not run: {reason}", file=sys.stderr)
+        else:
+            tried += ours
+    if not tried:
         return 2
     survivors = 0
-    width = max(len(m.name) for m in chosen)
+    width = max(len(m.name) for m in tried)
     print(f"{'mutant: what it breaks':{width}}  {'noticed by':27}  seconds")
-    for mutant, verdict in zip(chosen, run(chosen), strict=True):
+    for mutant, verdict in zip(tried, run(tried), strict=True):
         survivors += not verdict.killed_by
         print(f"{mutant.name:{width}}  {verdict.killed_by or 'NOBODY':27}  {verdict.seconds:.2f}", flush=True)
-    print(f"{len(chosen)} mutants, {survivors} survived")
+    left = f", {len(chosen) - len(tried)} not run" if len(chosen) > len(tried) else ""
+    print(f"{len(tried)} mutants, {survivors} survived{left}")
     return int(survivors > 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(without_reader(lambda: main(sys.argv[1:])))

@@ -8,8 +8,12 @@ seen or the source in which it was read is named.
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from .output import without_reader
 
 
 class PeerBug(NamedTuple):
@@ -90,8 +94,12 @@ PEER_BUGS = (
 )
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Print the table."""
+    argparse.ArgumentParser(
+        prog="python -m kernels.testing.peer_bugs",
+        description="Print the bugs that kernels of others have had, and the test that catches each here.",
+    ).parse_args(arguments)
     wide = [max(len(bug[k]) for bug in PEER_BUGS) for k in range(2)]
     for bug in PEER_BUGS:
         print(f"{bug.peer:{wide[0]}}  {bug.reference:{wide[1]}}  {bug.what}\n"
@@ -100,4 +108,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(without_reader(lambda: main(sys.argv[1:])))

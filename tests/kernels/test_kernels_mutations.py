@@ -74,3 +74,44 @@ def test_main_prints_a_table(capsys, need_backend):
     need_backend("triton")
     assert mutants.main(["triton/adam.py", "eps outside the root"]) == 0
     assert "agreement" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("backend", ["triton", "cuda"])
+def test_what_cannot_run_is_not_noticed(backend, capfd, monkeypatch, tmp_path):
+    """Without Triton or g++ no mutant has been tried, and none may count as noticed."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['triton'] = None\n"
+                                               "import importlib.util as u; found = u.find_spec\n"
+                                               "u.find_spec = lambda name, *a: None if name == 'triton' "
+                                               "else found(name, *a)\n")
+    if backend == "triton":
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CXX", "")
+    monkeypatch.setenv("MINILLM_CACHE", str(tmp_path))
+    assert mutants.main([f"{backend}/adam"]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert re.fullmatch(rf"{backend}: \d+ mutants not run: .*(Triton|g\+\+).*\n", err)
+
+
+def test_a_backend_that_runs_is_tried_without_the_other(capsys, monkeypatch):
+    monkeypatch.setattr(mutants, "why_not", lambda ours: "no g++" if ours[0].backend == "cuda" else "")
+    verdict = mutants.Verdict("agreement", "", 0.0)
+    monkeypatch.setattr(mutants, "run", lambda chosen: (verdict for _ in chosen))
+    assert mutants.main(["adam"]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"0 survived, \d+ not run", out)
+    assert err.startswith("cuda: ")
+
+
+def test_a_shipped_source_that_is_noticed_makes_its_mutants_worthless(monkeypatch):
+    verdict = mutants.Verdict("agreement", "no", 0.0)
+    monkeypatch.setattr(mutants, "run", lambda chosen, shipped: iter([verdict]))
+    assert "is noticed by agreement: no" in mutants.why_not(MUTANTS[:1])
+
+
+def test_help_is_help(capsys):
+    with pytest.raises(SystemExit) as status:
+        mutants.main(["--help"])
+    assert status.value.code == 0
+    assert "usage: python -m kernels.testing.mutants" in capsys.readouterr().out

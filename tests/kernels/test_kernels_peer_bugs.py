@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,21 @@ def test_the_table_prints(capsys):
     text = capsys.readouterr().out
     assert text.count("tests/kernels/") == len(PEER_BUGS)
     assert re.search(r"bitsandbytes +#2010 +weight decay after", text)
+
+
+def test_help_is_help(capsys):
+    with pytest.raises(SystemExit) as status:
+        peer_bugs.main(["--help"])
+    assert status.value.code == 0
+    assert "kernels of others" in capsys.readouterr().out
+
+
+def test_a_reader_that_leaves_is_no_traceback():
+    command = [sys.executable, "-m", "kernels.testing.peer_bugs"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
 
 
 # ---- Those that no property covers ---------------------------------------------------------------------

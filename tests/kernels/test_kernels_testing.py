@@ -1,8 +1,11 @@
 """The judges: they pass the shipped kernels and a right learner's, and say of wrong ones what is wrong."""
 
+import ctypes
 import functools
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,8 @@ import pytest
 from hypothesis import given
 
 import kernels
-from kernels.testing import Report, check_adam, check_softmax_cross_entropy
+from kernels.testing import AdamCase as PublicAdamCase
+from kernels.testing import CrossEntropyCase, Report, check_adam, check_softmax_cross_entropy, isolate
 from kernels.testing import adam_wrong as wrong_adam
 from kernels.testing import cross_entropy_wrong as wrong_rows
 from kernels.testing.adam import EVERYTHING
@@ -86,8 +90,8 @@ def test_kernels_that_take_torch_are_judged_on_torch():
         kernels.adam_step(params, *rest, backend="numpy", **options)
 
     memory = TorchMemory("cpu")
-    for report in (check_softmax_cross_entropy(rows, seeds=[0], memory=memory, strict=True),
-                   check_adam(step, seeds=[0], memory=memory, strict=True)):
+    for report in (check_softmax_cross_entropy(rows, seeds=[0], memory=memory, strict=True, isolate=False),
+                   check_adam(step, seeds=[0], memory=memory, strict=True, isolate=False)):
         assert report.ok, str(report)
     assert seen == {torch.Tensor}
 
@@ -165,8 +169,9 @@ def test_every_known_mistake_in_adam_is_named(wrong):
 def test_a_failure_tells_all_that_is_needed():
     report = check_adam(broken_adam("eps inside"), seeds=[0])
     text = str(report)
-    for part in ("not ok", "agreement", "FAIL", "params is wrong", "params[0][0]: got", "wanted",
-                 "ulp of the output's type", "eps stands inside the root", "again with: Case(sizes=(5, 33)"):
+    for part in ("not ok", "agreement", "FAIL", "params is wrong", "params[0][1]: got", "wanted",
+                 "ulp of the output's type", "eps stands inside the root",
+                 "again with: check_adam(learner, only='agreement', case=AdamCase(sizes=(5, 33)"):
         assert part in text, text
     case = report.failures[0].case  # and it fails again
     again = check_adam(broken_adam("eps inside"), dtypes=[case.dtypes], options=[case.options],
@@ -175,7 +180,7 @@ def test_a_failure_tells_all_that_is_needed():
 
 
 @pytest.mark.parametrize(("fn", "words"), [
-    (lambda logits, labels: None, "must return (loss, lse, dlogits), not NoneType"),
+    (lambda logits, labels: None, "must return (loss, lse, dlogits), not a NoneType"),
     (lambda logits, labels: (np.float32(0), np.zeros(len(logits), np.float32), logits[:, :1]),
      "dlogits has the wrong shape"),
     (lambda logits, labels: (np.float32(0), np.zeros(len(logits), np.float32), logits.astype(np.float64)),
@@ -256,8 +261,8 @@ def test_comparisons_tell_apart_what_differs():
 
 @given(cross_entropy_cases(), adam_cases())
 def test_cases_print_what_makes_them_again(rows, tensors):
-    assert eval(str(rows), {"Case": Case}) == rows
-    assert eval(str(tensors), {"Case": AdamCase}) == tensors
+    assert eval(str(rows), {"CrossEntropyCase": Case}) == rows
+    assert eval(str(tensors), {"AdamCase": AdamCase}) == tensors
     for a, b in zip(rows.draw()[:2], rows.draw()[:2], strict=True):
         np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))
 
@@ -288,7 +293,7 @@ def test_a_kernel_for_one_element_type_breaks_one_property():
 
     report = check_softmax_cross_entropy(float32_alone)
     assert [failure.name for failure in report.failures] == ["element_types"]
-    assert "dtypes=('float32',)" in str(report)
+    assert "judge it with dtypes='float32'" in str(report)
     assert check_softmax_cross_entropy(float32_alone, dtypes=("float32",)).ok
 
 
@@ -302,4 +307,287 @@ def test_an_overflow_is_named_whatever_numbers_come_of_it():
 
     report = check_softmax_cross_entropy(overflows, dtypes=("float32",))
     assert [(f.name, f.cause) for f in report.failures] == [
-        ("huge_logits", "it looks as if the maximum was not subtracted before exp")]
+        ("huge_logits", "it looks as if each row's own maximum was not subtracted before exp")]
+
+
+# ---- Kernels that end the process ----------------------------------------------------------------------
+
+FORKS = pytest.mark.skipif(not isolate.possible(), reason="needs a process that may fork")
+quick = functools.partial(check_softmax_cross_entropy, dtypes="float32", seeds=[0])
+
+
+def dies(how):
+    """minimal_rows, but for a single class it ends the process."""
+    def learner(logits, labels):
+        if logits.shape[1] == 1:
+            how()
+        return minimal_rows(logits, labels)
+
+    return learner
+
+
+@FORKS
+@pytest.mark.parametrize(("how", "words"), [
+    (lambda: ctypes.string_at(0), "the kernel crashed the process (signal 11, SIGSEGV)"),
+    (os.abort, "the kernel crashed the process (signal 6, SIGABRT)"),
+    (lambda: sys.exit(3), "the kernel ended the process (exit status 1)"),
+    (lambda: time.sleep(60), "the kernel took longer than 1 s"),
+], ids=["segfault", "abort", "exit", "hang"])
+def test_a_crash_is_one_failure_among_the_verdicts(how, words):
+    report = quick(dies(how), limit=1)
+    assert [failure.name for failure in report.failures] == ["one_class"], str(report)
+    assert words in str(report)
+    assert report.failures[0].case == CrossEntropyCase(1, 2, "float32", {}, 0)
+    assert {o.name: o.verdict for o in report.outcomes}["overflow_by_stride"] == "pass"
+
+
+@FORKS
+def test_a_32_bit_offset_that_crashes_is_named():
+    def learner(logits, labels):
+        if logits.strides[0] > 2**32:
+            ctypes.string_at(0)
+        return minimal_rows(logits, labels)
+
+    report = quick(learner, only="overflow_by_stride")
+    assert "row * stride was computed in 32 bits" in report.failures[0].cause
+
+
+@FORKS
+def test_kernels_that_always_hang_do_not_hang_the_judge():
+    report = quick(lambda logits, labels: time.sleep(60), limit=0.2)
+    assert {o.verdict for o in report.outcomes} == {"FAIL", "not run"}
+    assert "2 others took too long" in str(report)
+
+
+@FORKS
+def test_children_compute_with_torch_and_leave_the_parents_alone():
+    """torch's threads are not in a forked child, which must not wait for them."""
+    torch = pytest.importorskip("torch")
+    before = torch.ones(600, 600) @ torch.ones(600, 600)  # starts them
+
+    def learner(logits, labels):
+        big = torch.ones(600, 600) @ torch.ones(600, 600)
+        assert float(big.sum()) == float(before.sum())
+        return minimal_rows(logits, labels)
+
+    threads = torch.get_num_threads()
+    assert quick(learner, only=("agreement", "larger_rows"), isolate=True).ok
+    assert torch.get_num_threads() == threads
+
+
+def test_isolation_changes_no_word_of_a_report():
+    reports = [str(quick(broken_rows("columns"), isolate=asked)) for asked in (False, None)]
+    assert reports[0] == reports[1]
+
+
+@FORKS
+def test_a_missing_backend_is_no_verdict_in_a_child_either():
+    def learner(logits, labels):
+        raise kernels.backends.BackendUnavailable("needs a compiler")
+
+    with pytest.raises(kernels.backends.BackendUnavailable, match="needs a compiler"):
+        quick(learner)
+
+
+@FORKS
+def test_an_error_of_the_judge_itself_is_raised_with_its_traceback():
+    with pytest.raises(RuntimeError, match="(?s)child process.*ZeroDivisionError"):
+        isolate.in_child(lambda progress: 1 // 0, 5)
+
+
+# ---- Own Triton kernels --------------------------------------------------------------------------------
+
+SCALE = """
+import numpy as np
+from kernels.guards import StrayWrite
+from kernels.testing import run_triton
+import kernels.triton
+import triton
+import triton.language as tl
+
+@triton.jit
+def scale(x, n, a, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x + i, a * tl.load(x + i, mask=i < n), mask=i < n)
+
+@triton.jit
+def unmasked(x, n, a, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x + i, a * tl.load(x + i, mask=i <= n), mask=i <= n)
+
+x = np.arange(1000, dtype=np.float32)
+run_triton(scale, 4, x, len(x), 2.0, BLOCK=256)
+assert (x == 2 * np.arange(1000)).all()
+for call, words in (
+        (lambda: run_triton(unmasked, 4, x, len(x), 2.0, BLOCK=256), "after the end of x"),
+        (lambda: run_triton(scale, (4, 2), x, len(x), 2.0, BLOCK=256), "must be one number"),
+        (lambda: run_triton(scale, 4, x, BLOCK=256), "missing a required argument: 'n'"),
+        (lambda: run_triton(scale, 4, 1, 1, 2.0, BLOCK=256), "none of the arguments is an array")):
+    try:
+        call()
+    except (StrayWrite, TypeError, ValueError) as error:
+        assert words in str(error), error
+    else:
+        raise AssertionError(words)
+"""
+
+
+def test_an_own_triton_kernel_runs_with_guards(need_backend, tmp_path):
+    need_backend("triton")
+    (tmp_path / "own.py").write_text(SCALE)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, tmp_path / "own.py"], capture_output=True, text=True,
+                          env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_triton_without_its_interpreter_is_one_clear_cause():
+    def learner(logits, labels):
+        raise RuntimeError("0 active drivers ([]). There should only be one.")
+
+    assert "set TRITON_INTERPRET=1 before the first import of triton" in quick(learner).failures[0].cause
+
+
+# ---- Causes ----------------------------------------------------------------------------------------------
+
+def test_a_wrong_kernel_that_subtracts_the_maximum_is_not_told_to():
+    for wrong in ("sum", "loss of the sum", "gradient of the sum", "sign", "sign of the loss", "axis"):
+        failures = {f.name: f for f in quick(broken_rows(wrong), only="huge_logits").failures}
+        assert "maximum" not in failures["huge_logits"].cause, wrong
+
+
+def test_a_loss_by_probabilities_is_named_where_the_gradient_is_finite():
+    def learner(logits, labels):
+        loss, lse, d = minimal_rows(logits, labels)
+        p = np.exp(logits - lse[:, None])[np.arange(len(labels)), labels]
+        return (-np.log(p).mean() if len(p) else loss), lse, d
+
+    assert "underflows" in {f.name: f.cause for f in quick(learner).failures}["huge_logits"]
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda loss, lse, d: (loss, d, lse), "came in another order"),
+    (lambda loss, lse, d: (lse, loss, d), "came in another order"),
+    (lambda loss, lse, d: (loss, lse[:, None], d), "keepdims=True"),
+    (lambda loss, lse, d: (loss, d.sum(axis=0), d), "softmax was taken over axis 0"),
+], ids=["lse-dlogits", "loss-lse", "keepdims", "axis"])
+def test_wrong_shapes_have_causes(change, words):
+    report = quick(lambda logits, labels: change(*minimal_rows(logits, labels)), only="larger_rows")
+    assert words in report.failures[0].cause
+
+
+def test_a_load_beyond_the_row_is_named():
+    """The canaries between and after the rows are NaN."""
+    def learner(logits, labels):
+        wide = np.lib.stride_tricks.as_strided(logits, (len(logits), logits.shape[1] + 1), logits.strides)
+        loss, lse, d = minimal_rows(wide[-1:], labels[-1:])
+        return loss, np.repeat(lse, len(labels)), np.repeat(d[:, :-1], len(labels), axis=0)
+
+    assert "beyond a row's end" in quick(learner, only="agreement").failures[0].cause
+
+
+def test_two_values_are_counted():
+    assert "not a tuple of 2 values" in str(quick(lambda logits, labels: (0, 0), only="agreement"))
+
+
+def test_the_mean_of_no_rows_is_named():
+    def learner(logits, labels):
+        loss, lse, d = minimal_rows(logits, labels)
+        return (loss if len(logits) else np.float32(np.nan)), lse, d
+
+    report = quick(learner)
+    assert [f.name for f in report.failures] == ["empty_batch"]
+    assert "0 / 0" in report.failures[0].cause
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_ignored_rows_times_zero_are_told_from_a_mean_of_nothing(guarded):
+    def learner(logits, labels, *, ignore_index=-100):
+        kept = labels != ignore_index
+        n = kept.sum() if not guarded else max(kept.sum(), 1)
+        _, lse, d = minimal_rows(logits, np.where(kept, labels, 0))
+        each = (lse - logits[np.arange(len(labels)), np.where(kept, labels, 0)]) * kept
+        return np.float32(each.sum() / n), lse * kept, (d * len(d) * kept[:, None] / n).astype(logits.dtype)
+
+    causes = {f.name: f.cause for f in quick(learner, only=("all_ignored", "ignored_rows")).failures}
+    assert ("NaN * 0 is NaN" if guarded else "0 / 0") in causes["all_ignored"]
+    assert "NaN * 0 is NaN" in causes["ignored_rows"]
+
+
+def test_a_textbook_adam_is_not_wrong_because_the_step_is_an_array():
+    def textbook(params, grads, exp_avg, exp_avg_sq, step, *, lr, beta1, beta2, eps):
+        for p, g, m, v in zip(params, grads, exp_avg, exp_avg_sq, strict=True):
+            m[...] = beta1 * m + (1 - beta1) * g
+            v[...] = beta2 * v + (1 - beta2) * g * g
+            p -= lr * (m / (1 - beta1**step)) / (np.sqrt(v / (1 - beta2**step)) + eps)
+
+    report = check_adam(textbook, dtypes="float32", seeds=[0])
+    assert report.ok, str(report)
+    assert "step as a float32 array: beta**float(step)" in str(report)
+
+
+def test_an_adam_with_other_arguments_is_told_so():
+    def torchs(params, grads, exp_avg, exp_avg_sq, step, *, lr, betas, eps):
+        raise AssertionError("not called")
+
+    report = check_adam(torchs, dtypes="float32", seeds=[0])
+    assert len(report.failures) > 10
+    assert "but does not take beta1, beta2" in report.failures[0].broken.what
+
+    def one_tensor(p, g, m, v, t, *, lr, beta1, beta2, eps):
+        m[...] = 0.9 * m + (1 - beta1) * g
+
+    report = check_adam(one_tensor, dtypes="float32", seeds=[0], only="agreement")
+    assert "are lists of arrays" in report.failures[0].cause
+
+
+# ---- What the judge is asked -----------------------------------------------------------------------------
+
+def test_what_again_with_says_can_be_pasted():
+    def mine(logits, labels):
+        loss, lse, d = minimal_rows(logits, labels)
+        return loss, lse, -d
+
+    def adam(params, *rest, lr, beta1, beta2, eps):
+        pass
+
+    names = {"check_softmax_cross_entropy": check_softmax_cross_entropy, "check_adam": check_adam,
+             "CrossEntropyCase": CrossEntropyCase, "AdamCase": PublicAdamCase, "mine": mine, "adam": adam}
+    for report in (quick(mine), check_adam(adam, dtypes="float32", seeds=[0])):
+        failure = report.failures[-1]
+        again = eval(failure.again, names)
+        assert [o.name for o in again.outcomes] == [failure.name]
+        assert str(again.failures[0]) == str(failure)
+
+
+@pytest.mark.parametrize(("asked", "words"), [
+    ({"options": [{"label_smooting": 0.1}]}, "'label_smooting' is no option; there are ignore_index"),
+    ({"options": {"label_smoothing": 0.1}}, "must be dictionaries"),
+    ({"only": "agrement"}, "'agrement' is no property; there are element_types, agreement"),
+    ({"dtypes": "float8"}, "'float8' is none of 'float32', 'float16', 'bfloat16'"),
+    ({"dtypes": (np.int32,)}, "is none of"),
+])
+def test_what_is_not_there_is_one_line(asked, words):
+    with pytest.raises(ValueError, match=words) as error:
+        check_softmax_cross_entropy(minimal_rows, **asked)
+    assert "\n" not in str(error.value)
+
+
+def test_element_types_may_be_written_in_several_ways():
+    for dtypes in ("float32", ("float32",), np.float32, [np.dtype("float32")]):
+        assert check_softmax_cross_entropy(minimal_rows, dtypes=dtypes, only="agreement", seeds=[0]).ok
+        assert check_adam(minimal_adam, dtypes=dtypes, only="agreement", seeds=[0]).ok
+    with pytest.raises(ValueError, match="must be three types"):
+        check_adam(minimal_adam, dtypes=[("float32", "float32")])
+    with pytest.raises(ValueError, match="'float8' is none of"):
+        check_adam(minimal_adam, dtypes="float8")
+    with pytest.raises(ValueError, match="'beta3' is no option"):
+        check_adam(minimal_adam, options=[{"beta3": 0.1}])
+
+
+def test_names_and_figures_are_for_people():
+    assert quick(functools.partial(minimal_rows), only="one_class").kernel == "minimal_rows()"
+    assert quick(broken_rows(""), only="one_class").kernel == "learner"
+    text = str(quick(broken_rows("maximum")))
+    assert "more than 1e6 ulp" in text or "ulp" not in text
+    assert text.count("likely cause: it looks as if") <= 2
