@@ -5,6 +5,7 @@ The child inherits everything, so nothing has to be sent to it; it sends JSON li
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import io
 import json
@@ -64,6 +65,7 @@ def in_child(work: Callable[[Progress], Any], limit: float) -> Any:
         warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12 about threads: see `_child`
         child = os.fork()
     if child == 0:
+        faulthandler.disable()  # the report says it in a line
         os.close(read)
         _child(work, write)
     os.close(write)
