@@ -24,18 +24,18 @@ BACKENDS = ("numpy", "triton", "cuda")
 # name: (function of `kernels`, kinds of float that it takes: e half, f single)
 KERNELS = {"softmax_cross_entropy": ("softmax_cross_entropy", "ef"), "adam": ("adam_step", "f")}
 
-_AUTO = "auto"  # by where the array lives
+AUTO = "auto"  # by where the array lives
 
 
 class _State(threading.local):
     """What `use_kernels` says in the current thread."""
 
     def __init__(self) -> None:
-        self.backend: str | None = _AUTO
+        self.backend: str | None = AUTO
         self.before: list[str | None] = []  # outside of each `use_kernels` that is open
 
 
-_state = _State()
+chosen = _State()
 _table: dict[str, tuple[str, str]] = {}  # name: what runs on the CPU; the formula
 
 
@@ -72,9 +72,9 @@ def implementations() -> list[Implementation]:
     rows = []
     for name, (cpu, formula) in sorted(_table.items()):
         for where in ("cpu", "gpu"):
-            auto = _state.backend == _AUTO
-            if name in KERNELS and _state.backend is not None and not (auto and where == "cpu"):
-                backend = "" if auto else f", backend {_state.backend!r}"
+            auto = chosen.backend == AUTO
+            if name in KERNELS and chosen.backend is not None and not (auto and where == "cpu"):
+                backend = "" if auto else f", backend {chosen.backend!r}"
                 rows.append(Implementation(name, where, "kernel", f"kernels.{KERNELS[name][0]}{backend}"))
             elif where == "cpu" or cpu == formula:
                 rows.append(Implementation(name, where, "fused", cpu))
@@ -90,15 +90,15 @@ def kernel(name: str, array: Any) -> Callable[..., Any] | None:
         name: a key of `KERNELS`.
         array: decides by its place and dtype.
     """
-    backend = _state.backend
-    if backend is None or (backend == _AUTO and type(array) is np.ndarray):
+    backend = chosen.backend
+    if backend is None or (backend == AUTO and type(array) is np.ndarray):
         return None
     function, kinds = KERNELS[name]
     if array.dtype.char not in kinds:
         return None
     package = importlib.import_module("kernels")  # not before it is needed: it has a common name
-    chosen = None if backend == _AUTO else backend
-    return functools.partial(getattr(package, function), backend=chosen)
+    asked_for = None if backend == AUTO else backend
+    return functools.partial(getattr(package, function), backend=asked_for)
 
 
 class use_kernels(ContextDecorator):
@@ -129,8 +129,8 @@ class use_kernels(ContextDecorator):
         self.backend = backend
 
     def __enter__(self) -> None:
-        _state.before.append(_state.backend)
-        _state.backend = self.backend
+        chosen.before.append(chosen.backend)
+        chosen.backend = self.backend
 
     def __exit__(self, *exc: object) -> None:
-        _state.backend = _state.before.pop()
+        chosen.backend = chosen.before.pop()

@@ -14,11 +14,11 @@ import numpy as np
 from minillm import formulas
 from minillm.autograd.devices import as_array, beside, is_foreign, to_host
 from minillm.autograd.state import state
-from minillm.autograd.tensor import Tensor, unwrap
+from minillm.autograd.tensor import Tensor, apply_fused, unwrap
 from minillm.formulas.cross_entropy import check_labels
 
 from .op import FusedOp
-from .registry import kernel
+from .registry import AUTO, chosen, kernel
 from .sums import mean, row_sums
 
 
@@ -133,14 +133,15 @@ def softmax_cross_entropy(logits: Any, labels: Any, *, ignore_index: int = -100,
 
     Source: article section 4.1; label smoothing: Szegedy et al. 2016, section 7.
     """
-    labels = unwrap(labels)
     if type(labels) is not np.ndarray:
-        labels = as_array(labels)
+        labels = as_array(unwrap(labels))
     x = logits.data if isinstance(logits, Tensor) else (logits := as_array(logits))
     if x.dtype.kind != "f":
         raise TypeError(f"logits must be floats, not {x.dtype}")
+    options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
+    if type(x) is np.ndarray and chosen.backend is AUTO:  # the common case first: small models live on this
+        return apply_fused(_fused, (logits, labels), options)
     if type(x) is not np.ndarray and not is_foreign(labels):
         check_labels(x, labels, ignore_index, label_smoothing)
         labels = beside(labels, x)
-    op = _fused if kernel("softmax_cross_entropy", x) is None else _kernel
-    return op(logits, labels, ignore_index=ignore_index, label_smoothing=label_smoothing)
+    return (_fused if kernel("softmax_cross_entropy", x) is None else _kernel)(logits, labels, **options)
