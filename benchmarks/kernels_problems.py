@@ -104,7 +104,7 @@ class Problem:
 
     @property
     def reference(self) -> dict[str, np.ndarray]:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no reference")
 
 
 class CrossEntropyProblem(Problem):

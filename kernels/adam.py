@@ -90,9 +90,9 @@ def adam_step(params: Sequence[Any], grads: Sequence[Any], exp_avg: Sequence[Any
             are not lost: up or down with the probability that keeps the mean. The same seed, step and
             data give the same bits on every backend.
         exact: every operation rounded to nearest, none contracted: bit for bit the formula in float32.
-            False allows approximate division, root and fused multiply-add: with the worst errors that those
-            may make, a float32 parameter differs by an ulp of it and 8 ulp of its update at most
-            (tests/kernels/test_cuda_kernels.py).
+            False allows approximate division, root and fused multiply-add. The test of the CUDA kernel
+            injects errors of up to 2 ulp into each quotient and root, and holds a float32 parameter to
+            1 ulp of it and 8 ulp of its update (tests/kernels/test_cuda_kernels.py).
         backend: as in `softmax_cross_entropy`.
 
     A CUDA graph that captures the step needs arrays that keep their addresses, and no more than 64 other

@@ -13,7 +13,7 @@
 // Sizes (kernels/tuning.py): 256 threads, 16 bytes an access: 4 elements a thread, or 8 where some arrays
 // have 2 bytes an element (one access there, two on the others). With at most 64 registers for 4 elements, or
 // 128 for 8, an SM holds 1024 or 512 threads with four loads or more in flight each: 32 KiB at least, where
-// 3.35 TB/s over 132 SMs needs 18 KB at a latency of 700 ns. Memory, not arithmetic, is meant to set
+// 3.35 TB/s over 132 SMs needs 18 KB at an assumed latency of 700 ns. Memory, not arithmetic, is meant to set
 // the pace, in the exact mode too.
 //
 // EXACT 1: IEEE division and root, compiled without contraction: bit-equal to NumPy float32. EXACT 0:

@@ -8,7 +8,7 @@
 // Sizes (kernels/tuning.py): the smallest cluster of 1, 2, 4, 8 blocks with room for two or more blocks on an
 // SM, so that one loads while another computes or stores; as many threads as give an SM about 1024 with 64
 // registers each; four 16-byte loads in flight a thread, up to 64 KiB an SM: more than the 18 KB that
-// 3.35 TB/s over 132 SMs needs at a latency of 700 ns.
+// 3.35 TB/s over 132 SMs needs at an assumed latency of 700 ns.
 #include "cross_entropy.cuh"
 
 extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(THREADS, BLOCKS)

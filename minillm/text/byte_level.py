@@ -119,7 +119,7 @@ class ByteLevelTokenizer:
         return self.decode_bytes(ids, skip_special=skip_special).decode("utf-8", errors)
 
     def _encode_text(self, text: str) -> Iterable[int]:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no _encode_text")
 
     def _pieces(self, text: str) -> Iterable[str | int]:
         """`text` in order: ids of added tokens, and the texts between them."""

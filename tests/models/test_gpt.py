@@ -1,7 +1,6 @@
 """GPT against Hugging Face's GPT-2: logits, gradients of all parameters, and fifty steps of AdamW."""
 
 import dataclasses
-import os
 
 import numpy as np
 import pytest
@@ -25,15 +24,6 @@ def their_name(name):
         return NAMES[name]
     _, layer, *part, kind = name.split(".")
     return f"transformer.h.{layer}.{PARTS['.'.join(part)]}.{kind}"
-
-
-@pytest.fixture(scope="module")
-def transformers():
-    try:
-        import transformers
-    except ImportError:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no transformers: pip install transformers")
-    return transformers
 
 
 def both(transformers, config, seed):

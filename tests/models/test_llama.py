@@ -1,6 +1,5 @@
 """Llama against Hugging Face's: logits and gradients of all parameters, with groups of heads and padding."""
 
-import os
 
 import numpy as np
 import pytest
@@ -30,15 +29,6 @@ def their_name(name):
 def theirs_of(name, array):
     """Our (in, out) matrices are their (out, in); tables are alike."""
     return array.T if array.ndim == 2 and name != "tokens.weight" else array
-
-
-@pytest.fixture(scope="module")
-def transformers():
-    try:
-        import transformers
-    except ImportError:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no transformers: pip install transformers")
-    return transformers
 
 
 def both(transformers, c, seed):
