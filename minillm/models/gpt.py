@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from minillm import nn
-from minillm.autograd import Tensor
+from minillm.autograd import Tensor, no_grad
 from minillm.autograd.fused import attention, embedding, gelu_tanh
+from minillm.formulas import soft_cap
+from minillm.nn.cache import KVCache, LayerCache
+
+from .reading import checked_ids, places
+from .starting_values import SCHEMES, set_matrices
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,16 @@ class GPTConfig:
         dropout: probability to drop an activation, after the embeddings and after each branch.
         bias: whether linear layers and norms have one (GPT-2 does).
         norm_eps: of the layer norms.
+        norm: "pre", before each branch and once at the end (GPT-2), or "post", after each sum (Vaswani et
+            al. 2017), which trains less stably where it is deep (Xiong et al. 2020).
+        qk_norm: normalise the queries and keys of each head (Henry et al. 2020): scores cannot explode.
+        softcap: c caps attention's scores at +-c, by c tanh(a / c); None: no cap.
+        logit_softcap: the same for the logits (Gemma Team 2024).
+        init: how the matrices begin, a key of `starting_values.SCHEMES`.
 
     Raises:
-        ValueError: a size is below 1, dropout is outside [0, 1), or n_head does not divide n_embd.
+        ValueError: a size is below 1, dropout is outside [0, 1), n_head does not divide n_embd, a cap is
+            not positive, or norm or init is none of those above.
     """
 
     vocab_size: int
@@ -37,6 +48,11 @@ class GPTConfig:
     dropout: float = 0.0
     bias: bool = True
     norm_eps: float = 1e-5
+    norm: str = "pre"
+    qk_norm: bool = False
+    softcap: float | None = None
+    logit_softcap: float | None = None
+    init: str = "gpt2"
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
@@ -46,13 +62,21 @@ class GPTConfig:
             raise ValueError(f"dropout = {self.dropout} is outside [0, 1)")
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd = {self.n_embd} must be a multiple of n_head = {self.n_head}")
+        for name in ("softcap", "logit_softcap"):
+            cap = getattr(self, name)
+            if cap is not None and not cap > 0:
+                raise ValueError(f"{name} = {cap} must be > 0, or None")
+        for name, known in (("norm", ("pre", "post")), ("init", tuple(SCHEMES))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} = {getattr(self, name)!r} must be one of {', '.join(known)}")
 
     @property
     def n_params(self) -> int:
         """V C + block_size C for the tables, 12 C^2 and the norms' and biases' 2 C to 13 C for each block."""
         C, bias = self.n_embd, int(self.bias)
-        block = 12 * C * C + bias * 9 * C + 2 * (1 + bias) * C
-        return (self.vocab_size + self.block_size) * C + self.n_layer * block + (1 + bias) * C
+        block = 12 * C * C + bias * 9 * C + 2 * (1 + bias) * C + 2 * self.qk_norm * (C // self.n_head)
+        last = (1 + bias) * C if self.norm == "pre" else 0
+        return (self.vocab_size + self.block_size) * C + self.n_layer * block + last
 
     def flops_per_token(self, T: int | None = None) -> int:
         """Floating-point operations of forward and backward for each token of a window of T.
@@ -65,27 +89,46 @@ class GPTConfig:
         T = self.block_size if T is None else T
         return 6 * (self.n_params - self.block_size * self.n_embd) + 12 * self.n_layer * self.n_embd * T
 
+    def memory_bytes(self, batch_size: int, T: int | None = None) -> int:
+        """Estimate of the memory that a training step with Adam takes, in float32.
+
+        16 bytes a parameter (itself, its gradient, two moments) and, kept for backward, 4 bytes of
+        29 n_layer C + 3 V numbers for each token, with dropout 34 C in place of 29. The test of the same
+        name in tests/models/test_memory.py holds it to what is really taken.
+        """
+        T = self.block_size if T is None else T
+        token = (34 if self.dropout else 29) * self.n_layer * self.n_embd + 3 * self.vocab_size
+        return 16 * self.n_params + 4 * batch_size * T * token
+
 
 class CausalSelfAttention(nn.Module):
     """Each position reads from itself and those before it.
 
         q, k, v = x W + b;   y = softmax(q k^T / sqrt(d)) v for each head;   y W' + b'
 
-    Parameters: qkv (C, 3C), output (C, C), with biases. Shapes: (B, T, C) -> (B, T, C).
+    Parameters: qkv (C, 3C), output (C, C), with biases; query_norm and key_norm (d,) with qk_norm.
+    Shapes: (B, T, C) -> (B, T, C).
 
     Source: Vaswani et al. 2017, section 3.2.
     """
 
     def __init__(self, c: GPTConfig, rng: np.random.Generator | None, dtype: Any) -> None:
-        self.n_head = c.n_head
+        self.n_head, self.softcap = c.n_head, c.softcap
         self.qkv = nn.Linear(c.n_embd, 3 * c.n_embd, c.bias, rng=rng, dtype=dtype)
         self.output = nn.Linear(c.n_embd, c.n_embd, c.bias, rng=rng, dtype=dtype)
+        d = c.n_embd // c.n_head
+        self.query_norm = nn.LayerNorm(d, eps=c.norm_eps, bias=False, dtype=dtype) if c.qk_norm else None
+        self.key_norm = nn.LayerNorm(d, eps=c.norm_eps, bias=False, dtype=dtype) if c.qk_norm else None
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Any, seen: Any = None, cache: LayerCache | None = None) -> Tensor:
         B, T, C = x.shape
         qkv = self.qkv(x).reshape(B, T, 3, self.n_head, C // self.n_head)  # (B, T, 3, H, d)
         q, k, v = (qkv[:, :, i].transpose(0, 2, 1, 3) for i in range(3))  # (B, H, T, d)
-        y = attention(q, k, v)  # (B, H, T, d)
+        if self.query_norm is not None and self.key_norm is not None:
+            q, k = self.query_norm(q), self.key_norm(k)
+        if cache is not None:
+            k, v = cache.extend(k, v)  # (B, H, S, d)
+        y = attention(q, k, v, mask=seen, softcap=self.softcap)  # (B, H, T, d)
         return self.output(y.transpose(0, 2, 1, 3).reshape(B, T, C))  # (B, T, C)
 
 
@@ -101,7 +144,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm: x + attention(norm(x)), then x + mlp(norm(x))."""
+    """Pre-norm: x + attention(norm(x)), then x + mlp(norm(x)); post-norm: norm(x + attention(x)), ..."""
 
     def __init__(self, c: GPTConfig, rng: np.random.Generator | None, dtype: Any) -> None:
         self.norm1 = nn.LayerNorm(c.n_embd, eps=c.norm_eps, bias=c.bias, dtype=dtype)
@@ -109,10 +152,14 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(c.n_embd, eps=c.norm_eps, bias=c.bias, dtype=dtype)
         self.mlp = MLP(c, rng, dtype)
         self.dropout = nn.Dropout(c.dropout, rng=rng)
+        self.norm_first = c.norm == "pre"
 
-    def forward(self, x: Any) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm1(x)))  # (B, T, C)
-        return x + self.dropout(self.mlp(self.norm2(x)))  # (B, T, C)
+    def forward(self, x: Any, seen: Any = None, cache: LayerCache | None = None) -> Tensor:
+        if self.norm_first:
+            x = x + self.dropout(self.attention(self.norm1(x), seen, cache))  # (B, T, C)
+            return x + self.dropout(self.mlp(self.norm2(x)))  # (B, T, C)
+        x = self.norm1(x + self.dropout(self.attention(x, seen, cache)))  # (B, T, C)
+        return self.norm2(x + self.dropout(self.mlp(x)))  # (B, T, C)
 
 
 class GPT(nn.Module):
@@ -123,8 +170,7 @@ class GPT(nn.Module):
         rng: for the initial parameters and the dropout masks.
         dtype: of the parameters.
 
-    Weights are N(0, 0.02^2), those that write into the residual stream 1/sqrt(2 n_layer) of that, so that
-    the stream does not grow with depth. The output layer is the token table itself.
+    The output layer is the token table itself.
 
     Source: Radford et al. 2019, section 2.3; ties: Press & Wolf 2017.
     """
@@ -137,33 +183,77 @@ class GPT(nn.Module):
         self.positions = nn.Embedding(c.block_size, c.n_embd, rng=rng, dtype=dtype)
         self.dropout = nn.Dropout(c.dropout, rng=rng)
         self.blocks = [Block(c, rng, dtype) for _ in range(c.n_layer)]
-        self.norm = nn.LayerNorm(c.n_embd, eps=c.norm_eps, bias=c.bias, dtype=dtype)
-        into_stream = 0.02 / math.sqrt(2 * c.n_layer)
-        for name, p in self.named_parameters():
-            if p.ndim == 2:
-                residual = name.endswith(("attention.output.weight", "mlp.down.weight"))
-                p.data[...] = nn.init.normal(p.shape, into_stream if residual else 0.02, rng, dtype)
+        self.norm = nn.LayerNorm(c.n_embd, eps=c.norm_eps, bias=c.bias, dtype=dtype) \
+            if c.norm == "pre" else None
+        set_matrices(self, c.init, n_layer=c.n_layer, rng=rng,
+                     into_stream=("attention.output.weight", "mlp.down.weight"))
 
-    def forward(self, ids: Any) -> Tensor:
+    @property
+    def max_length(self) -> int:
+        """Longest text that the model can read."""
+        return self.config.block_size
+
+    def forward(self, ids: Any, mask: Any = None) -> Tensor:
         """Scores for the token after each position.
 
         Args:
             ids: (B, T), integers in [0, V), T at most block_size.
+            mask: (B, T) boolean, False where a token is padding, on the left; None: no padding.
 
         Returns:
-            (B, T, V).
+            (B, T, V). Positions count from a row's first token that is no padding.
 
         Raises:
-            ValueError: ids is not (B, T), or longer than block_size.
+            ValueError: a shape does not fit, or T is beyond block_size.
         """
-        ids = np.asarray(ids)
-        if ids.ndim != 2:
-            raise ValueError(f"ids must be (B, T), not {ids.shape}")
-        T = ids.shape[1]
-        if T > self.config.block_size:
-            raise ValueError(f"ids has {T} positions, the model block_size = {self.config.block_size}")
-        x = self.tokens(ids) + embedding(np.arange(T), self.positions.weight)  # (B, T, C)
+        return self._logits(self._hidden(checked_ids(ids, self.config.block_size), mask))  # (B, T, V)
+
+    def new_cache(self, batch_size: int, max_length: int, start: Any = None) -> KVCache:
+        """An empty cache for `next_logits`.
+
+        Args:
+            batch_size: B, texts side by side.
+            max_length: positions to make room for, at most block_size.
+            start: (B,), index of each row's first token that is no padding; None: no padding.
+
+        Raises:
+            ValueError: max_length is beyond block_size, or an argument does not fit `nn.KVCache`.
+        """
+        c = self.config
+        if max_length > c.block_size:
+            raise ValueError(f"max_length = {max_length} is beyond the model's block_size = {c.block_size}")
+        table = self.tokens.weight
+        return KVCache(c.n_layer, batch_size, c.n_head, max_length, c.n_embd // c.n_head, dtype=table.dtype,
+                       start=start, like=table.data)
+
+    @no_grad()
+    def next_logits(self, ids: Any, cache: KVCache) -> Tensor:
+        """Read on behind what the cache holds; scores for the token after the last.
+
+        Args:
+            ids: (B, T), the next tokens; where the texts begin at different places, padded on the left.
+            cache: of `new_cache`; it grows by T. Nothing is recorded for backward.
+
+        Returns:
+            (B, V).
+
+        Raises:
+            ValueError: ids do not fit the cache, or it has no room for them.
+        """
+        ids = checked_ids(ids, self.config.block_size)
+        x = self._hidden(ids, cache=cache)  # (B, T, C)
+        cache.advance(ids.shape[1])
+        return self._logits(x[:, -1])  # (B, V)
+
+    def _hidden(self, ids: Any, mask: Any = None, cache: KVCache | None = None) -> Tensor:
+        positions, seen = places(ids, mask, cache)
+        x = self.tokens(ids) + embedding(positions, self.positions.weight)  # (B, T, C)
         x = self.dropout(x)
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(x) @ self.tokens.weight.T  # (B, T, V)
+        for i, block in enumerate(self.blocks):
+            x = block(x, seen, None if cache is None else cache.layers[i])
+        return x
+
+    def _logits(self, x: Any) -> Tensor:
+        logits = self.tokens.attend(x if self.norm is None else self.norm(x))  # (..., V)
+        cap = self.config.logit_softcap
+        return logits if cap is None else soft_cap(logits, cap)

@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 
 from minillm import nn
-from minillm.autograd import Tensor
+from minillm.autograd import Tensor, no_grad
 from minillm.autograd.fused import attention
-from minillm.formulas import rope_angles, rotate_pairs, swiglu
+from minillm.formulas import rope_angles, rotate_pairs, soft_cap, swiglu
+from minillm.nn.cache import KVCache, LayerCache
+
+from .reading import checked_ids, places
+from .starting_values import SCHEMES, set_matrices
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,13 @@ class LlamaConfig:
         norm_eps: of the RMS norms.
         tied: whether the output layer is the token table.
         qk_norm: normalise queries and keys before they are turned (Llama does not, Qwen 3 does).
-        softcap: cap on the scores of attention, or None.
+        softcap: c caps attention's scores at +-c, by c tanh(a / c); None: no cap.
+        logit_softcap: the same for the logits (Gemma Team 2024).
+        init: how the matrices begin, a key of `starting_values.SCHEMES`.
 
     Raises:
-        ValueError: a size is below 1, n_kv_head does not divide n_head, or d is odd.
+        ValueError: a size is below 1, n_kv_head does not divide n_head, d is odd, a cap is not positive, or
+            there is no such init.
     """
 
     vocab_size: int
@@ -48,6 +55,8 @@ class LlamaConfig:
     tied: bool = False
     qk_norm: bool = False
     softcap: float | None = None
+    logit_softcap: float | None = None
+    init: str = "normal"
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "n_layer", "n_embd", "n_head", "kv_heads", "d", "mlp_dim", "block_size"):
@@ -60,6 +69,12 @@ class LlamaConfig:
                              "or head_dim be given")
         if self.d % 2:
             raise ValueError(f"head_dim = {self.d} must be even: rotary positions turn pairs")
+        for name in ("softcap", "logit_softcap"):
+            cap = getattr(self, name)
+            if cap is not None and not cap > 0:
+                raise ValueError(f"{name} = {cap} must be > 0, or None")
+        if self.init not in SCHEMES:
+            raise ValueError(f"init = {self.init!r} must be one of {', '.join(SCHEMES)}")
 
     @property
     def kv_heads(self) -> int:
@@ -84,6 +99,29 @@ class LlamaConfig:
         block = 2 * C * d * heads + 3 * C * self.mlp_dim + 2 * C + 2 * d * self.qk_norm
         return (1 if self.tied else 2) * self.vocab_size * C + self.n_layer * block + C
 
+    def flops_per_token(self, T: int | None = None) -> int:
+        """Floating-point operations of forward and backward for each token of a window of T.
+
+        6 for each weight of a matrix, once more for a table that is the output layer too, and
+        12 n_layer H d T for attention's two products, counted without the causal half.
+
+        Source: Chowdhery et al. 2022, PaLM, appendix B.
+        """
+        T = self.block_size if T is None else T
+        table = 0 if self.tied else self.vocab_size * self.n_embd  # looked up, not multiplied
+        return 6 * (self.n_params - table) + 12 * self.n_layer * self.n_head * self.d * T
+
+    def memory_bytes(self, batch_size: int, T: int | None = None) -> int:
+        """Estimate of the memory that a training step with Adam takes, in float32.
+
+        16 bytes a parameter (itself, its gradient, two moments) and, kept for backward, 4 bytes of
+        n_layer (11 C + 7 d (H + H_kv) + 7 F) + 3 V numbers for each token. tests/models/test_memory.py
+        holds it to what is really taken.
+        """
+        T = self.block_size if T is None else T
+        layer = 11 * self.n_embd + 7 * self.d * (self.n_head + self.kv_heads) + 7 * self.mlp_dim
+        return 16 * self.n_params + 4 * batch_size * T * (self.n_layer * layer + 3 * self.vocab_size)
+
 
 class GroupedQueryAttention(nn.Module):
     """Causal attention in which H / H_kv heads of queries share a head of keys and values.
@@ -105,13 +143,16 @@ class GroupedQueryAttention(nn.Module):
         self.query_norm = nn.RMSNorm(c.d, eps=c.norm_eps, dtype=dtype) if c.qk_norm else None
         self.key_norm = nn.RMSNorm(c.d, eps=c.norm_eps, dtype=dtype) if c.qk_norm else None
 
-    def forward(self, x: Any, turn: tuple[Any, Any], mask: Any = None) -> Tensor:
+    def forward(self, x: Any, turn: tuple[Any, Any], seen: Any = None,
+                cache: LayerCache | None = None) -> Tensor:
         B, T, _ = x.shape
         q, k, v = (self._heads(layer(x)) for layer in (self.query, self.key, self.value))
         if self.query_norm is not None and self.key_norm is not None:
             q, k = self.query_norm(q), self.key_norm(k)
         q, k = rotate_pairs(q, *turn), rotate_pairs(k, *turn)  # (B, H, T, d), (B, H_kv, T, d)
-        y = attention(q, k, v, mask=mask, softcap=self.softcap)  # (B, H, T, d)
+        if cache is not None:
+            k, v = cache.extend(k, v)  # (B, H_kv, S, d)
+        y = attention(q, k, v, mask=seen, softcap=self.softcap)  # (B, H, T, d)
         return self.output(y.transpose(0, 2, 1, 3).reshape(B, T, -1))  # (B, T, C)
 
     def _heads(self, x: Any) -> Any:
@@ -143,8 +184,9 @@ class LlamaBlock(nn.Module):
         self.norm2 = nn.RMSNorm(c.n_embd, eps=c.norm_eps, dtype=dtype)
         self.mlp = GatedMLP(c, rng, dtype)
 
-    def forward(self, x: Any, turn: tuple[Any, Any], mask: Any = None) -> Tensor:
-        x = x + self.attention(self.norm1(x), turn, mask)  # (B, T, C)
+    def forward(self, x: Any, turn: tuple[Any, Any], seen: Any = None,
+                cache: LayerCache | None = None) -> Tensor:
+        x = x + self.attention(self.norm1(x), turn, seen, cache)  # (B, T, C)
         return x + self.mlp(self.norm2(x))  # (B, T, C)
 
 
@@ -153,7 +195,7 @@ class Llama(nn.Module):
 
     Args:
         config: the sizes.
-        rng: for the initial parameters, N(0, 0.02^2).
+        rng: for the initial parameters.
         dtype: of the parameters.
 
     Source: Touvron et al. 2023, LLaMA, section 2.2.
@@ -167,9 +209,13 @@ class Llama(nn.Module):
         self.blocks = [LlamaBlock(c, rng, dtype) for _ in range(c.n_layer)]
         self.norm = nn.RMSNorm(c.n_embd, eps=c.norm_eps, dtype=dtype)
         self.output = None if c.tied else nn.Linear(c.n_embd, c.vocab_size, bias=False, rng=rng, dtype=dtype)
-        for p in self.parameters():
-            if p.ndim == 2:
-                p.data[...] = nn.init.normal(p.shape, 0.02, rng, dtype)
+        set_matrices(self, c.init, n_layer=c.n_layer, rng=rng,
+                     into_stream=("attention.output.weight", "mlp.down.weight"))
+
+    @property
+    def max_length(self) -> int:
+        """Longest text that the model can read."""
+        return self.config.block_size
 
     def forward(self, ids: Any, mask: Any = None) -> Tensor:
         """Scores for the token after each position.
@@ -184,21 +230,58 @@ class Llama(nn.Module):
         Raises:
             ValueError: a shape does not fit, or T is beyond block_size.
         """
-        ids = np.asarray(ids)
-        if ids.ndim != 2:
-            raise ValueError(f"ids must be (B, T), not {ids.shape}")
-        B, T = ids.shape
-        if T > self.config.block_size:
-            raise ValueError(f"ids has {T} positions, the model block_size = {self.config.block_size}")
-        if mask is not None and np.shape(mask) != (B, T):
-            raise ValueError(f"mask must have the shape of ids, {ids.shape}, not {np.shape(mask)}")
+        return self._logits(self._hidden(checked_ids(ids, self.config.block_size), mask))  # (B, T, V)
+
+    def new_cache(self, batch_size: int, max_length: int, start: Any = None) -> KVCache:
+        """An empty cache for `next_logits`.
+
+        Args:
+            batch_size: B, texts side by side.
+            max_length: positions to make room for, at most block_size.
+            start: (B,), index of each row's first token that is no padding; None: no padding.
+
+        Raises:
+            ValueError: max_length is beyond block_size, or an argument does not fit `nn.KVCache`.
+        """
+        c = self.config
+        if max_length > c.block_size:
+            raise ValueError(f"max_length = {max_length} is beyond the model's block_size = {c.block_size}")
         table = self.tokens.weight
-        positions = np.arange(T) if mask is None else np.maximum(np.cumsum(mask, axis=1) - 1, 0)[:, None]
-        angles = rope_angles(positions.astype(table.dtype), self.config.d, self.config.rope_base)
+        return KVCache(c.n_layer, batch_size, c.kv_heads, max_length, c.d, dtype=table.dtype, start=start,
+                       like=table.data)
+
+    @no_grad()
+    def next_logits(self, ids: Any, cache: KVCache) -> Tensor:
+        """Read on behind what the cache holds; scores for the token after the last.
+
+        Args:
+            ids: (B, T), the next tokens; where the texts begin at different places, padded on the left.
+            cache: of `new_cache`; it grows by T. Nothing is recorded for backward.
+
+        Returns:
+            (B, V).
+
+        Raises:
+            ValueError: ids do not fit the cache, or it has no room for them.
+        """
+        ids = checked_ids(ids, self.config.block_size)
+        x = self._hidden(ids, cache=cache)  # (B, T, C)
+        cache.advance(ids.shape[1])
+        return self._logits(x[:, -1])  # (B, V)
+
+    def _hidden(self, ids: Any, mask: Any = None, cache: KVCache | None = None) -> Tensor:
+        positions, seen = places(ids, mask, cache)
+        if positions.ndim == 2:
+            positions = positions[:, None]  # (B, 1, T): the same for all heads
+        angles = rope_angles(positions.astype(self.tokens.weight.dtype), self.config.d, self.config.rope_base)
         turn = np.cos(angles), np.sin(angles)  # (T, d/2) or (B, 1, T, d/2)
-        seen = None if mask is None else np.asarray(mask)[:, None, None, :]  # (B, 1, 1, T)
         x = self.tokens(ids)  # (B, T, C)
-        for block in self.blocks:
-            x = block(x, turn, seen)
+        for i, block in enumerate(self.blocks):
+            x = block(x, turn, seen, None if cache is None else cache.layers[i])
+        return x
+
+    def _logits(self, x: Any) -> Tensor:
         x = self.norm(x)
-        return x @ table.T if self.output is None else self.output(x)  # (B, T, V)
+        logits = self.tokens.attend(x) if self.output is None else self.output(x)  # (..., V)
+        cap = self.config.logit_softcap
+        return logits if cap is None else soft_cap(logits, cap)

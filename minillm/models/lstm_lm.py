@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from minillm import nn
-from minillm.autograd import Tensor
+from minillm.autograd import Tensor, no_grad
+from minillm.nn.cache import check_rows, checked_rows, first_positions
 
 State = list[tuple[Any, Any]]  # (h, c), each (B, H), for each LSTM layer
 
@@ -48,6 +50,52 @@ class LSTMConfig:
         V, D, H = self.vocab_size, self.embedding_dim, self.hidden_dim
         return V * D + 4 * H * (D + H + 1) + (self.num_layers - 1) * 4 * H * (2 * H + 1) + (H + 1) * V
 
+    def flops_per_token(self) -> int:
+        """Floating-point operations of forward and backward for each token: 6 for each weight of a matrix.
+
+        Source: counted as in Chowdhery et al. 2022, PaLM, appendix B.
+        """
+        return 6 * (self.n_params - self.vocab_size * self.embedding_dim)
+
+    def memory_bytes(self, batch_size: int, T: int) -> int:
+        """Estimate of the memory that a training step with Adam takes, in float32, on windows of T.
+
+        16 bytes a parameter (itself, its gradient, two moments) and, kept for backward, 4 bytes of
+        2 D + 12 H num_layers + 3 V numbers for each token. tests/models/test_memory.py holds it to what is
+        really taken.
+        """
+        token = 2 * self.embedding_dim + 12 * self.hidden_dim * self.num_layers + 3 * self.vocab_size
+        return 16 * self.n_params + 4 * batch_size * T * token
+
+
+class LSTMCache:
+    """What an `LSTMLanguageModel` has read: the states of its layers, however long the text was.
+
+    Args:
+        batch_size: B, rows.
+        start: (B,), index of each row's first token that is no padding; None: no padding.
+
+    Attributes:
+        state: (h, c), each (B, H), for each layer; None before the first token.
+        length: positions read.
+    """
+
+    def __init__(self, batch_size: int, start: Any = None) -> None:
+        self.start = first_positions(start, batch_size, np.iinfo(np.int64).max)
+        self.state: State | None = None
+        self.length = 0
+
+    @property
+    def batch_size(self) -> int:
+        return len(self.start)
+
+    def take(self, rows: Any) -> None:
+        """Keep these rows, in this order, some perhaps several times; see `nn.KVCache.take`."""
+        rows = checked_rows(rows, self.batch_size)
+        self.start = self.start[rows]
+        if self.state is not None:
+            self.state = [(h[rows], c[rows]) for h, c in self.state]
+
 
 class LSTMLanguageModel(nn.Module):
     """p(next token | all before it), with the past in the LSTM's state.
@@ -84,6 +132,54 @@ class LSTMLanguageModel(nn.Module):
         x = self.dropout(self.embedding(ids))  # (B, T, D)
         hs, state = self.lstm(x, state)  # (B, T, H)
         return self.output(self.dropout(hs)), state  # (B, T, V)
+
+    max_length: int | None = None  # of a text: as long as one likes
+
+    def new_cache(self, batch_size: int, max_length: int | None = None, start: Any = None) -> LSTMCache:
+        """An empty cache for `next_logits`; see `GPT.new_cache`. Its size does not depend on max_length."""
+        return LSTMCache(batch_size, start)
+
+    @no_grad()
+    def next_logits(self, ids: Any, cache: LSTMCache) -> Tensor:
+        """Read on behind what the cache holds; scores for the token after the last.
+
+        Args:
+            ids: (B, T), the next tokens; where the texts begin at different places, padded on the left.
+            cache: of `new_cache`; it grows by T. Nothing is recorded for backward.
+
+        Returns:
+            (B, V).
+
+        Raises:
+            ValueError: ids do not fit the cache, or a row is all padding so far.
+        """
+        ids = np.asarray(ids)
+        check_rows(ids, cache.batch_size)
+        begin, end = cache.length, cache.length + ids.shape[1]
+        if cache.start.max() >= end:
+            raise ValueError(f"row {cache.start.argmax()} is all padding: give it a token")
+        # A row's state stays zero until the row begins: read in stretches in which no row does.
+        borders = [begin, *(int(s) for s in np.unique(cache.start) if begin < s < end), end]
+        for a, b in pairwise(borders):
+            x = self.embedding(ids[:, a - begin:b - begin])  # (B, t, D)
+            rows = np.flatnonzero(cache.start <= a)
+            if len(rows) == cache.batch_size:
+                hs, state = self.lstm(x, cache.state)  # (B, t, H)
+                cache.state = detach(state)
+            elif len(rows):
+                before = cache.state
+                _, state = self.lstm(x[rows], None if before is None else [(h[rows], c[rows])
+                                                                           for h, c in before])
+                cache.state = [(_placed(h, rows, ids), _placed(c, rows, ids)) for h, c in detach(state)]
+        cache.length = end
+        return self.output(hs[:, -1])  # (B, V)
+
+
+def _placed(some: Any, rows: np.ndarray, ids: np.ndarray) -> Any:
+    """`some` in these rows, zeros in the others: (B', H) -> (B, H)."""
+    all_rows = np.zeros_like(some, shape=(len(ids), some.shape[1]))
+    all_rows[rows] = some
+    return all_rows
 
 
 def detach(state: State) -> State:

@@ -1,6 +1,8 @@
 """GPT against Hugging Face's GPT-2: logits, gradients of all parameters, and fifty steps of AdamW."""
 
 import dataclasses
+import functools
+import math
 
 import numpy as np
 import pytest
@@ -85,9 +87,9 @@ def test_fifty_steps_of_adamw_follow_torch(transformers):
         assert abs(float(loss) - wanted.item()) < 1e-4
 
 
-@given(configs, st.booleans())
-def test_the_number_of_parameters_is_known_before_they_are_made(config, bias):
-    config = dataclasses.replace(config, bias=bias)
+@given(configs, st.booleans(), st.booleans(), st.sampled_from(["pre", "post"]))
+def test_the_number_of_parameters_is_known_before_they_are_made(config, bias, qk_norm, norm):
+    config = dataclasses.replace(config, bias=bias, qk_norm=qk_norm, norm=norm)
     assert GPT(config).n_params == config.n_params
 
 
@@ -112,7 +114,49 @@ def test_one_seed_gives_one_model():
     assert residual == pytest.approx(1 / np.sqrt(8), rel=0.03)
 
 
+def test_post_norm_is_torchs(rng):
+    """One block behind embeddings, against the layer of Vaswani et al. in torch."""
+    model = GPT(GPTConfig(11, 8, 1, 2, 8, norm="post"), rng=rng)
+    for p in model.parameters():
+        p.data += 0.3 * rng.standard_normal(p.shape).astype(np.float32)
+    state = {name: torch.from_numpy(a.T.copy()) for name, a in model.blocks[0].state_dict().items()}
+    peer = torch.nn.TransformerEncoderLayer(8, 2, 32, dropout=0.0, activation=functools.partial(
+        torch.nn.functional.gelu, approximate="tanh"), batch_first=True)
+    theirs = {"self_attn.in_proj": "attention.qkv", "self_attn.out_proj": "attention.output",
+              "linear1": "mlp.up", "linear2": "mlp.down", "norm1": "norm1", "norm2": "norm2"}
+    names = {f"{part}{'_' if 'in_proj' in part else '.'}{kind}": f"{own}.{kind}"
+             for part, own in theirs.items() for kind in ("weight", "bias")}
+    peer.load_state_dict({name: state[own] for name, own in names.items()})
+    ids = rng.integers(0, 11, (2, 8))
+    x = model.tokens.weight.data[ids] + model.positions.weight.data
+    with torch.no_grad():
+        hidden = peer(torch.from_numpy(x), src_mask=torch.nn.Transformer.generate_square_subsequent_mask(8),
+                      is_causal=True)
+    assert_allclose(model(ids).numpy(), hidden.numpy() @ model.tokens.weight.data.T, atol=1e-5)
+
+
+def test_qk_norm_makes_attention_blind_to_the_scale_of_queries(rng):
+    model = GPT(GPTConfig(11, 8, 1, 2, 8, qk_norm=True, bias=False, norm_eps=1e-12), rng=rng)
+    ids = rng.integers(0, 11, (1, 6))
+    before = model(ids).numpy()
+    model.blocks[0].attention.qkv.weight.data[:, :16] *= 100
+    assert_allclose(model(ids).numpy(), before, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("scheme", "up", "down", "table"), [
+    ("gpt2", 0.02, 0.02 / 4, 0.02), ("normal", 0.02, 0.02, 0.02),
+    ("glorot", math.sqrt(2 / 640), math.sqrt(2 / 640), 0.02),
+    ("small", math.sqrt(2 / 640), 2 / (8 * math.sqrt(128)), math.sqrt(2 / 640))])
+def test_initial_values_have_the_spread_of_their_scheme(scheme, up, down, table):
+    state = GPT(GPTConfig(300, n_layer=8, init=scheme), rng=np.random.default_rng(3)).state_dict()
+    for name, std in (("blocks.1.mlp.up", up), ("blocks.1.mlp.down", down), ("tokens", table)):
+        assert state[f"{name}.weight"].std() == pytest.approx(std, rel=0.02)
+
+
 @pytest.mark.parametrize(("change", "message"), [
+    ({"norm": "both"}, "norm = 'both' must be one of pre, post"),
+    ({"init": "x"}, "init = 'x' must be one of"),
+    ({"softcap": 0.0}, "softcap = 0.0 must be > 0, or None"),
     ({"n_head": 3}, "n_embd = 128 must be a multiple of n_head = 3"),
     ({"dropout": 1.0}, "dropout = 1.0 is outside"),
     ({"n_layer": 0}, "n_layer = 0 must be at least 1")])

@@ -1,5 +1,6 @@
 """Llama against Hugging Face's: logits and gradients of all parameters, with groups of heads and padding."""
 
+import dataclasses
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from minillm import optim
 from minillm.autograd.fused import softmax_cross_entropy
 from minillm.models import Llama, LlamaConfig
 
@@ -80,6 +82,27 @@ def test_logits_and_gradients_are_those_of_llama(transformers, config, B, T, pad
                         err_msg=name)
 
 
+def test_fifty_steps_of_adamw_follow_torch(transformers):
+    ours, theirs = both(transformers, LlamaConfig(31, 2, 24, 4, 2, block_size=16), seed=1)
+    options = {"lr": 1e-3, "weight_decay": 0.1}
+    mine = optim.AdamW(ours.parameters(), **options)
+    peer = torch.optim.AdamW(theirs.parameters(), **options)
+    rng = np.random.default_rng(2)
+    for _ in range(50):
+        ids = rng.integers(0, 31, (4, 17))
+        x, y = ids[:, :-1], ids[:, 1:]
+        loss = softmax_cross_entropy(ours(x), y)
+        mine.zero_grad()
+        loss.backward()
+        mine.step()
+        wanted = torch.nn.functional.cross_entropy(theirs(torch.from_numpy(x)).logits.flatten(0, 1),
+                                                   torch.from_numpy(y).flatten())
+        peer.zero_grad()
+        wanted.backward()
+        peer.step()
+        assert abs(float(loss) - wanted.item()) < 1e-4
+
+
 @given(configs, st.booleans())
 def test_the_number_of_parameters_is_known_before_they_are_made(config, qk_norm):
     config = LlamaConfig(**{**config.__dict__, "qk_norm": qk_norm})
@@ -89,6 +112,20 @@ def test_the_number_of_parameters_is_known_before_they_are_made(config, qk_norm)
 def test_smollm2_has_135_million_parameters():
     config = LlamaConfig(49152, 30, 576, 9, 3, hidden_dim=1536, block_size=8192, rope_base=1e5, tied=True)
     assert config.n_params == 134_515_008
+    wanted = 6 * 134_515_008 + 12 * 30 * 576 * 100  # tied: the table is multiplied too
+    assert config.flops_per_token(100) == wanted
+    untied = dataclasses.replace(config, tied=False)
+    assert untied.flops_per_token(100) == wanted  # a second table, but the first is looked up
+
+
+def test_the_cap_holds_the_logits(rng):
+    config = LlamaConfig(11, 1, 8, 2)
+    plain, capped = (Llama(dataclasses.replace(config, logit_softcap=c), rng=np.random.default_rng(0))
+                     for c in (None, 0.03))
+    ids = rng.integers(0, 11, (2, 6))
+    wanted = 0.03 * np.tanh(plain(ids).numpy() / 0.03)
+    assert_allclose(capped(ids).numpy(), wanted, atol=1e-7)
+    assert np.abs(plain(ids).numpy()).max() > 0.03
 
 
 def test_padding_changes_nothing(rng):
@@ -120,7 +157,9 @@ def test_qk_norm_makes_attention_blind_to_the_scale_of_queries(rng):
 @pytest.mark.parametrize(("change", "message"), [
     ({"n_kv_head": 3}, "n_head = 4 must be a multiple of n_kv_head = 3"),
     ({"n_head": 3}, "n_embd = 128 must be a"),
-    ({"head_dim": 5}, "head_dim = 5 must be even"), ({"n_layer": 0}, "n_layer = 0 must be at least 1")])
+    ({"head_dim": 5}, "head_dim = 5 must be even"), ({"init": "x"}, "init = 'x' must be one of gpt2, normal"),
+    ({"logit_softcap": -1}, "logit_softcap = -1 must be > 0"),
+    ({"n_layer": 0}, "n_layer = 0 must be at least 1")])
 def test_sizes_that_no_model_has(change, message):
     with pytest.raises(ValueError, match=message):
         LlamaConfig(10, **change)
