@@ -3,6 +3,7 @@
 from . import formulas, keras, nn, optim
 from .autograd import (
     Tensor,
+    batch_invariant,
     check_gradients,
     detect_anomaly,
     draw_graph,
@@ -16,6 +17,7 @@ from .nn import manual_seed
 __version__ = "0.1.0"
 __all__ = [
     "Tensor",
+    "batch_invariant",
     "check_gradients",
     "detect_anomaly",
     "draw_graph",

@@ -9,7 +9,8 @@ from .anomaly import detect_anomaly
 from .check import check_gradients
 from .draw import draw_graph
 from .fused import implementations, use_kernels
+from .invariant import batch_invariant
 from .walk import grad
 
-__all__ = ["Tensor", "check_gradients", "detect_anomaly", "draw_graph", "grad", "implementations", "no_grad",
-           "use_kernels"]
+__all__ = ["Tensor", "batch_invariant", "check_gradients", "detect_anomaly", "draw_graph", "grad",
+           "implementations", "no_grad", "use_kernels"]

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .devices import as_array, device_of, is_foreign, to_host
+from .invariant import version_of
 from .state import state
 
 Op = Callable[..., Any]
@@ -296,8 +297,9 @@ def apply(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any] = _NO_OPTIONS) -
                 requires_grad = True
         else:
             arrays.append(a)
+    unusual = state.unusual
     try:
-        value = op(*arrays, **kwargs)
+        value = (version_of(op, arrays) if unusual and state.invariant else op)(*arrays, **kwargs)
     except ValueError as error:
         raise _shape_error(op, arrays, error) from None
     out = Tensor.__new__(Tensor)
@@ -316,7 +318,7 @@ def apply(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any] = _NO_OPTIONS) -
         out.op = None
         out.args = ()
         out.kwargs = _NO_OPTIONS
-    if state.observer is not None:
+    if unusual and state.observer is not None:
         state.observer.after(out, op, args, kwargs)
     return out
 
@@ -340,7 +342,9 @@ def apply_fused(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         value = op.composite(*args, **kwargs)
         return tuple(map(_tensor, value)) if type(value) is tuple else _tensor(value)
     save = save and state.recording
-    value, saved = op.forward(*arrays, save=save, **kwargs)
+    unusual = state.unusual
+    forward = op.invariant if unusual and state.invariant else op.forward
+    value, saved = forward(*arrays, save=save, **kwargs)
     made: Any
     if type(value) is not tuple:
         made = Tensor.__new__(Tensor)
@@ -349,13 +353,13 @@ def apply_fused(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         made.requires_grad = save
         made.saved = saved
         made.op, made.args, made.kwargs = (op, args, kwargs) if save else (None, (), _NO_OPTIONS)
-        if state.observer is not None:
+        if unusual and state.observer is not None:
             state.observer.after(made, op, args, kwargs)
         return made
     join = _made_by(op, args, kwargs, value[0], save, saved)
     made = tuple(_made_by(output, (join,), {"index": i, "count": len(value)}, v, save)
                  for i, v in enumerate(value))
-    if state.observer is not None:
+    if unusual and state.observer is not None:
         for one in made:
             state.observer.after(one, op, args, kwargs)
     return made

@@ -135,7 +135,7 @@ def silu(x: Any) -> Any:
     title="SwiGLU", title_zh="SwiGLU 门控单元",
     symbols={"g": "gate, x W_gate", "u": "what is let through, x W_up"},
     example=lambda rng: tuple(rng.standard_normal((2, 3, 4))), test=_TEST + "test_swiglu_by_hand",
-    source="Shazeer 2020, GLU Variants Improve Transformer")
+    fused="minillm.autograd.fused:swiglu", source="Shazeer 2020, GLU Variants Improve Transformer")
 def swiglu(x_gate: Any, x_up: Any) -> Any:
     """silu(x_gate) x_up: a linear map of the input, let through by a gate that is one too.
 

@@ -14,17 +14,17 @@ from .ledger import equation
     example=lambda rng: (rng.standard_normal((3, 4)), rng.standard_normal((4, 2)), rng.standard_normal(2)),
     test="tests/formulas/test_linear.py::test_linear_by_hand", fused="minillm.autograd.fused:linear",
     source="article section 5.1 (Dense)")
-def linear(x: Any, W: Any, b: Any) -> Any:
+def linear(x: Any, W: Any, b: Any = None) -> Any:
     """x W + b.
 
     Args:
         x: (..., D).
         W: (D, E).
-        b: (E,).
+        b: (E,), or None: no shift.
 
     Returns:
         (..., E).
 
     Source: article section 5.1 (Dense).
     """
-    return x @ W + b
+    return x @ W if b is None else x @ W + b

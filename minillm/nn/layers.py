@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ class Linear(Module):
     def forward(self, x: Any) -> Tensor:
         W, b = self.weight, self.bias
         x = as_array(x, W.dtype)
-        return rows_times(x, W) if b is None else linear(x, W, b)
+        return linear(x, W, b)
 
     def _options(self) -> str:
         d, e = self.weight.shape
@@ -68,7 +67,7 @@ class Embedding(Module):
 
         Source: Press & Wolf 2017.
         """
-        return rows_times(x, self.weight.T)
+        return linear(x, self.weight.T, None)
 
     def _options(self) -> str:
         return f"{self.weight.shape[0]}, {self.weight.shape[1]}"
@@ -106,14 +105,6 @@ class Dropout(Module):
 
     def _options(self) -> str:
         return f"p={self.p}"
-
-
-def rows_times(x: Any, W: Any) -> Tensor:
-    """x W as one product, where `@` makes one for each matrix of a batch: (..., D), (D, E) -> (..., E)."""
-    if x.ndim <= 2:
-        return x @ W
-    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) @ W  # (N, E)
-    return rows.reshape(*x.shape[:-1], W.shape[1])
 
 
 def as_array(x: Any, dtype: Any = None) -> Any:

@@ -129,6 +129,52 @@ def test_gelu_of_integers_is_refused():
         fused.gelu_tanh(np.arange(3))
 
 
+# ---- SwiGLU and rotary positions -----------------------------------------------------------------
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(), (0,), (3, 5), (3, 20000)], ids=str)  # the last is several blocks
+def test_swiglu_equals_its_formula(shape, dtype, rng):
+    a, b = 4 * rng.standard_normal((2, *shape))
+    assert_equal_to_formula("swiglu", [np.asarray(a), np.asarray(b)], dtype)
+    assert_equal_to_formula("swiglu", [np.asarray(a).T, np.asarray(b).T], dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("angles", [(3, 2), (2, 1, 3, 2), (1, 2)], ids=str)
+def test_rotate_pairs_equals_its_formula(angles, dtype, rng):
+    """The angles are differentiated too, and summed over what they were stretched along."""
+    x, cos, sin = rng.standard_normal((2, 5, 3, 4)), *rng.standard_normal((2, *angles))
+    assert_equal_to_formula("rotate_pairs", [x, cos, sin], dtype)
+
+
+@pytest.mark.parametrize("name", ["swiglu", "rotate_pairs"])
+def test_both_to_second_order(name, rng):
+    shapes = [(2, 3, 4), (2, 3, 4)] if name == "swiglu" else [(2, 3, 4), (3, 2), (3, 2)]
+    check_gradients(lambda *xs: getattr(fused, name)(*xs) ** 2, [rng.standard_normal(s) for s in shapes])
+
+
+def test_rotate_pairs_keeps_the_order_of_its_axes_in_memory(rng):
+    x = rng.standard_normal((2, 3, 5, 4)).transpose(0, 2, 1, 3)  # (B, H, T, d) of (B, T, H, d)
+    y = fused.rotate_pairs(x, np.ones((3, 2)), np.zeros((3, 2))).data
+    assert y.strides == x.strides
+    assert_allclose(y, x)
+
+
+@pytest.mark.parametrize(("name", "shapes", "message"), [
+    ("swiglu", [(2, 3), (3,)], r"x_up must have the shape of x_gate, \(2, 3\), not \(3,\)"),
+    ("rotate_pairs", [(2, 3), (2, 1), (2, 1)], r"x must be \(..., T, d\), d even, not \(2, 3\)"),
+    ("rotate_pairs", [(2, 4), (2, 2), (2, 1)], r"sin must have the shape of cos, \(2, 2\), not \(2, 1\)"),
+    ("rotate_pairs", [(2, 4), (3, 2), (3, 2)], r"cos must broadcast to \(2, 2\) for x of \(2, 4\)")])
+def test_shapes_that_do_not_fit(name, shapes, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(fused, name)(*map(np.ones, shapes))
+
+
+def test_swiglu_of_integers_is_refused():
+    with pytest.raises(TypeError, match="x_gate and x_up must be floats, not int64 and int64"):
+        fused.swiglu(np.arange(3), np.arange(3))
+
+
 # ---- attention -----------------------------------------------------------------------------------
 
 @pytest.fixture(params=["as it is", "small tiles", "single queries", "kept in tiles"])
@@ -331,6 +377,9 @@ ON_GPU = {
     "rms_norm": (fused.rms_norm, [(2, 3, 4), (4,)], {}),
     "gelu": (fused.gelu, [(3, 4)], {}),
     "gelu_tanh": (fused.gelu_tanh, [(3, 4)], {}),
+    "swiglu": (fused.swiglu, [(3, 4), (3, 4)], {}),
+    "rotate_pairs": (fused.rotate_pairs, [(2, 3, 4), (3, 2), (3, 2)], {}),
+    "linear": (lambda x, W: fused.linear(x, W, None), [(2, 3, 4), (4, 5)], {}),
     "attention": (fused.attention, [(2, 4, 3, 2), (2, 2, 5, 2), (2, 2, 5, 3)],
                   {"mask": np.arange(10).reshape(2, 1, 1, 5) % 7 > 0, "softcap": 2.0}),
 }

@@ -21,6 +21,7 @@ from minillm import formulas
 from minillm.autograd.devices import as_array, beside
 from minillm.autograd.tensor import Tensor, unwrap
 
+from .attention_rows import forward_by_rows
 from .op import FusedOp
 from .sums import row_sums
 
@@ -200,7 +201,7 @@ def backward(g: np.ndarray, saved: Any, q: np.ndarray, k: np.ndarray, v: np.ndar
     return dq, dk, dv
 
 
-_fused = FusedOp(forward, backward, formulas.attention)
+_fused = FusedOp(forward, backward, formulas.attention, invariant=forward_by_rows)
 
 
 def attention(q: Any, k: Any, v: Any, *, causal: bool = True, mask: Any = None, scale: float | None = None,

@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from minillm.autograd.row_products import rows_product
+from minillm.autograd.state import state
+
 
 def _transposed(a: np.ndarray) -> np.ndarray:
     """a.T in C order, in strips of 8 columns: a quarter of the time of NumPy's own way through it."""
@@ -38,6 +41,7 @@ def lstm_forward(x: np.ndarray, h0: np.ndarray, c0: np.ndarray, W: np.ndarray, U
     (B, T, D), H, dtype = x.shape, U.shape[0], x.dtype
     P = np.roll(np.concatenate([U, W, b[None]]), H, axis=1)  # (H+D+1, 4H), gates o, i, f, g
     P[:, :3 * H] *= 0.5  # the halved z of o, i, f
+    rows = P if state.invariant else None  # each row of the batch by itself
     P = P.T if B * T <= 128 else _transposed(P)  # quicker products, where there are enough of them
     hx = np.empty((T + 1, B, H + D + 1), dtype)  # step t: h_{t-1}, x_t and a 1 for the bias
     hx[0, :, :H] = h0
@@ -52,7 +56,10 @@ def lstm_forward(x: np.ndarray, h0: np.ndarray, c0: np.ndarray, W: np.ndarray, U
     o_i, i_f, g_c, tanh_c_g, h_ig, ig_fc = y[:2], y[1:3], y[3:5], y[5:2:-2], p[:2], p[1:]
     c[...] = c0.T
     for t in range(T):
-        np.matmul(P, hx[t].T, out=z)
+        if rows is None:
+            np.matmul(P, hx[t].T, out=z)
+        else:
+            z[...] = rows_product(hx[t], rows).T
         np.tanh(gates, out=gates)
         sigmoids *= 0.5
         sigmoids += 0.5

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from minillm import formulas
+from minillm.autograd.state import state
 
 from .op import FusedOp
 from .sums import column_sums, row_sums
@@ -100,7 +101,7 @@ def _means(x: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
 
 def _scale(h: np.ndarray, eps: float) -> np.ndarray:
     """1 / sqrt(mean(h^2) + eps) of each row: (N, C) -> (N, 1)."""
-    r = np.einsum("nc,nc->n", h, h)
+    r = row_sums(h * h) if state.invariant else np.einsum("nc,nc->n", h, h)
     r /= h.shape[1]
     r += eps
     np.sqrt(r, out=r)

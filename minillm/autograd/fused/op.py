@@ -22,13 +22,17 @@ class FusedOp:
             nothing depends on. It must change neither g nor saved: a graph may be walked twice.
         composite: the same function written with `np.`, from which second derivatives come, and
             against which the tests hold forward and backward.
+        invariant: a forward that computes each row by itself, for `batch_invariant`; left out where
+            `forward` does so already, or looks at `state.invariant` itself.
         anywhere: forward and backward take arrays of any library, as kernels do. Otherwise they are for
             NumPy's, and other arrays get the composite.
     """
 
     def __init__(self, forward: Callable[..., Any], backward: Callable[..., Any],
-                 composite: Callable[..., Any], *, anywhere: bool = False) -> None:
+                 composite: Callable[..., Any], *, invariant: Callable[..., Any] | None = None,
+                 anywhere: bool = False) -> None:
         self.forward = forward
+        self.invariant = invariant or forward
         self.backward = backward
         self.composite = composite
         self.anywhere = anywhere

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from minillm.autograd.state import state
 from minillm.autograd.tensor import apply
 
+from .einsum_rows import einsum_by_rows, parse
 from .registry import RULES, EachArgument, array, composed, constant
 
 
@@ -35,25 +37,9 @@ def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
     return a.mT @ g
 
 
-def _parse(subscripts: str, operands: tuple[Any, ...]) -> tuple[list[str], str]:
-    """The subscripts of each operand and of the result, with `...` spelled out in capital letters."""
-    text = subscripts.replace(" ", "")
-    inputs, arrow, result = text.partition("->")
-    names = inputs.split(",")
-    spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in text]
-    ranks = [x.ndim - len(s.replace("...", "")) if "..." in s else 0
-             for s, x in zip(names, operands, strict=True)]
-    dots = "".join(spare[:max(ranks)])
-    if not arrow:  # NumPy's implied result: broadcast axes, then letters that occur once, sorted
-        letters = inputs.replace("...", "").replace(",", "")
-        result = "..." + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
-    names = [s.replace("...", dots[len(dots) - r:]) for s, r in zip(names, ranks, strict=True)]
-    return names, result.replace("...", dots)
-
-
 def _einsum(i: int, g: Any, y: Any, subscripts: str, *operands: Any) -> Any:
     """The gradient of an operand is an einsum of g with the other operands, into its own letters."""
-    names, result = _parse(subscripts, operands)
+    names, result = parse(subscripts, operands)
     k = i - 1  # argument 0 is the subscripts
     x, own = operands[k], names[k]
     terms = [result, *names[:k], *names[k + 1:]]
@@ -116,6 +102,8 @@ RULES.update({
 def einsum(subscripts: Any, *operands: Any, optimize: Any = False) -> Any:
     if not isinstance(subscripts, str):
         raise TypeError("einsum on Tensors takes its subscripts as a string: np.einsum('ij,jk', a, b)")
+    if state.invariant:
+        return einsum_by_rows(subscripts, tuple(map(array, operands)))
     return apply(np.einsum, (subscripts, *map(array, operands)))
 
 
