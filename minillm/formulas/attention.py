@@ -6,14 +6,12 @@ holding a T x S matrix (FlashAttention).
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from .cross_entropy_rows import soft_cap
+from .attention_scores import attention_weights, dot_scores
 from .ledger import equation
-from .softmax import _below, _shift
 
 _TEST = "tests/formulas/test_attention.py::"
 _FUSED = "minillm.autograd.fused:attention"
@@ -58,12 +56,8 @@ def attention(q: Any, k: Any, v: Any, *, causal: bool = True, mask: Any = None, 
     """
     T, S = q.shape[2], k.shape[2]
     k, v = _repeat_heads(k, q.shape[1]), _repeat_heads(v, q.shape[1])  # (B, H, S, d), (B, H, S, e)
-    a = _scores(q, k, scale, softcap)  # (B, H, T, S)
-    seen = _seen(a, S - T, causal, mask)
-    if seen is not None:
-        a = np.where(seen, a, -np.inf)
-    e = np.exp(_below(a, _shift(a, -1)))
-    return (e / _not_zero(np.sum(e, axis=-1, keepdims=True))) @ v  # (B, H, T, e)
+    a = dot_scores(q, k, scale=scale, softcap=softcap)  # (B, H, T, S)
+    return attention_weights(a, _seen(a, S - T, causal, mask)) @ v  # (B, H, T, e)
 
 
 @equation(
@@ -101,7 +95,7 @@ def tiled_attention(q: Any, k: Any, v: Any, tile: int = 64, *, causal: bool = Tr
     m, o = l - np.inf, np.zeros_like(q[..., :1] * v[:, :, :1])  # (B, H, T, 1), (B, H, T, e)
     for start in range(0, S, tile):
         end = start + tile
-        a = _scores(q, k[:, :, start:end], scale, softcap)  # (B, H, T, tile)
+        a = dot_scores(q, k[:, :, start:end], scale=scale, softcap=softcap)  # (B, H, T, tile)
         seen = _seen(a, S - T - start, causal, None if mask is None else mask[..., start:end])
         if seen is not None:
             a = np.where(seen, a, -np.inf)
@@ -111,7 +105,7 @@ def tiled_attention(q: Any, k: Any, v: Any, tile: int = 64, *, causal: bool = Tr
         l = shrink * l + np.sum(e, axis=-1, keepdims=True)
         o = shrink * o + e @ v[:, :, start:end]
         m = largest
-    return o / _not_zero(l)
+    return o / np.where(l == 0, 1, l)  # 1 in place of 0, where a query sees nothing
 
 
 def _repeat_heads(x: Any, H: int) -> Any:
@@ -123,20 +117,9 @@ def _repeat_heads(x: Any, H: int) -> Any:
     return np.reshape(groups, (B, H, S, d))
 
 
-def _scores(q: Any, k: Any, scale: float | None, softcap: float | None) -> Any:
-    """scale q . k, capped: (B, H, T, d), (B, H, S, d) -> (B, H, T, S)."""
-    a = (q * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)) @ np.swapaxes(k, -1, -2)
-    return a if softcap is None else soft_cap(a, softcap)
-
-
 def _seen(a: Any, offset: int, causal: bool, mask: Any) -> Any:
     """Which keys each query sees, as booleans of a's shape or one that broadcasts to it; None: all."""
     if not causal:
         return mask
     triangle = np.tril(np.ones_like(a, bool), offset)  # s <= t + offset
     return triangle if mask is None else triangle & mask
-
-
-def _not_zero(l: Any) -> Any:
-    """A sum of exponentials to divide by: 1 in place of 0, where a query sees nothing."""
-    return np.where(l == 0, 1, l)

@@ -1,5 +1,6 @@
-"""Rotary positions: a query and a key are turned by their positions, so that their product sees the distance.
+"""Where a token stands, in sines and cosines: added to its vector, or by turning queries and keys.
 
+Rotary positions turn a query and a key by their positions, so that their product sees the distance.
 Which two numbers of a head make a pair: here, as in Llama and Hugging Face's models, number i goes with
 i + d/2 (the two halves). Su et al. write neighbours, 2i with 2i + 1 (interleaved); GPT-J and GGUF's Llama
 weights have those. The two differ by a fixed order of the head's numbers, which weights can be put into.
@@ -51,7 +52,7 @@ def rope_angles(positions: Any, d: int, base: float = 10000.0) -> Any:
     symbols={"x": "query or key of a head", "theta_i": "angle of pair i", "d": "size of a head"},
     example=lambda rng: (rng.standard_normal((2, 3, 4)), rng.standard_normal((3, 2)),
                          rng.standard_normal((3, 2))),
-    source=_SOURCE, test=_TEST + "test_rotate_pairs_by_hand")
+    source=_SOURCE, fused="minillm.autograd.fused:rotate_pairs", test=_TEST + "test_rotate_pairs_by_hand")
 def rotate_pairs(x: Any, cos: Any, sin: Any) -> Any:
     """Turn each pair (x_i, x_(i + d/2)) by its angle.
 
@@ -104,3 +105,35 @@ def rope(x: Any, positions: Any, base: float = 10000.0) -> Any:
         raise ValueError(f"x must have an even last axis, for its pairs, not {x.shape[-1]}")
     theta = rope_angles(positions.astype(x.dtype), x.shape[-1], base)  # (..., T, d/2)
     return rotate_pairs(x, np.cos(theta), np.sin(theta))
+
+
+@equation(
+    "-", r"e_{t,2i} = \sin\theta_{t,i},\quad e_{t,2i+1} = \cos\theta_{t,i},\quad \theta_{t,i} = t\,b^{-2i/d}",
+    title="sinusoidal positions", title_zh="正弦位置编码",
+    symbols={"t": "position", "b": "base", "d": "width of the vector", "i": "pair of numbers"},
+    example=lambda rng: (rng.uniform(0, 9, 3), 6), source="Vaswani et al. 2017, section 3.5",
+    test=_TEST + "test_sinusoidal_positions_by_hand")
+def sinusoidal_positions(positions: Any, d: int, base: float = 10000.0) -> Any:
+    """A vector for each position: sines and cosines of wavelengths from 2 pi to nearly 2 pi base.
+
+        e_(t, 2i) = sin(t base^(-2i/d)),   e_(t, 2i+1) = cos(t base^(-2i/d))
+
+    The vector of t + n is that of t, each pair turned by an angle that depends on n alone.
+
+    Args:
+        positions: (...), floats: t = 0, 1, ...
+        d: width of the vector, even.
+        base: > 1.
+
+    Returns:
+        (..., d), in [-1, 1], in positions' dtype.
+
+    Raises:
+        ValueError: d is odd.
+
+    Source: Vaswani et al. 2017, section 3.5.
+    """
+    if d % 2:
+        raise ValueError(f"d = {d} must be even: a sine and a cosine for each wavelength")
+    theta = rope_angles(positions, d, base)  # (..., d/2)
+    return np.reshape(np.stack([np.sin(theta), np.cos(theta)], axis=-1), (*positions.shape, d))

@@ -36,6 +36,8 @@ def set_matrices(model: nn.Module, scheme: str, *, n_layer: int, into_stream: tu
         into_stream: ends of the names of the matrices that write into the residual stream.
         rng: draws.
     """
+    if nn.init.is_empty():
+        return
     std = SCHEMES[scheme]
     named: list[tuple[str, Any]] = list(model.named_parameters())
     C = dict(named)["tokens.weight"].shape[1]

@@ -1,11 +1,11 @@
-"""Rotary positions: by hand, as complex numbers, and as Hugging Face writes them."""
+"""Rotary positions: by hand, as complex numbers, and as Hugging Face writes them; sinusoidal positions."""
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from minillm.formulas import rope, rope_angles, rotate_pairs
+from minillm.formulas import rope, rope_angles, rotate_pairs, sinusoidal_positions
 
 
 def test_rope_angles_by_hand():
@@ -66,3 +66,24 @@ def test_each_row_of_a_batch_has_its_own_positions(rng):
 def test_an_odd_head_is_refused():
     with pytest.raises(ValueError, match="x must have an even last axis, for its pairs, not 5"):
         rope(np.ones((2, 5)), np.arange(2))
+
+
+def test_sinusoidal_positions_by_hand():
+    """base 4 and d 4: wavelengths 2 pi and 4 pi."""
+    e = sinusoidal_positions(np.array([0.0, np.pi]), 4, base=4.0)
+    assert_allclose(e, [[0, 1, 0, 1], [0, -1, 1, 0]], atol=1e-12)
+
+
+def test_a_shift_of_sinusoidal_positions_is_a_rotation():
+    """The vector of t + n from that of t, by a matrix that does not depend on t (section 3.5)."""
+    t, n, d = np.arange(50.0), 7.0, 16
+    e, later = sinusoidal_positions(t, d), sinusoidal_positions(t + n, d)
+    theta = n * 10000.0 ** (-np.arange(8) / 8)
+    c, s = np.cos(theta), np.sin(theta)
+    assert_allclose(later[:, ::2], c * e[:, ::2] + s * e[:, 1::2], atol=1e-12)
+    assert_allclose(later[:, 1::2], c * e[:, 1::2] - s * e[:, ::2], atol=1e-12)
+
+
+def test_an_odd_width_has_no_pairs():
+    with pytest.raises(ValueError, match="d = 5 must be even"):
+        sinusoidal_positions(np.arange(2.0), 5)
