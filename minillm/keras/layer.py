@@ -61,6 +61,14 @@ class Layer(nn.Module):
         """
         return shape
 
+    def weight_shapes(self, shape: Shape) -> list[tuple[int, ...]]:
+        """Shapes of the weights that `build` would make, without making them.
+
+        Raises:
+            ValueError: the width of the input is not known.
+        """
+        return []
+
     def _make(self, shape: Shape) -> nn.Module | None:
         """The module with the weights."""
         return None

@@ -66,6 +66,9 @@ class Embedding(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return (*shape, self.output_dim)
 
+    def weight_shapes(self, shape: Shape) -> list[tuple[int, ...]]:
+        return [(self.input_dim, self.output_dim)]
+
     def _make(self, shape: Shape) -> nn.Module:
         return nn.Embedding(self.input_dim, self.output_dim)
 
@@ -127,6 +130,10 @@ class LSTM(Layer):
         _same_features(self, "W", shape)
         return (shape[0], shape[1], self.units) if self.return_sequences else (shape[0], self.units)
 
+    def weight_shapes(self, shape: Shape) -> list[tuple[int, ...]]:
+        H = self.units
+        return [(_features(self, shape), 4 * H), (H, 4 * H), *[(4 * H,)] * self.use_bias]
+
     def _make(self, shape: Shape) -> nn.Module:
         lstm = nn.LSTMLayer(_features(self, shape), self.units)
         if not (self.use_bias and self.unit_forget_bias):
@@ -172,6 +179,9 @@ class Dense(Layer):
             raise ValueError(f"{self.name} needs (batch, ..., features), but its input has shape {shape}")
         _same_features(self, "weight", shape)
         return (*shape[:-1], self.units)
+
+    def weight_shapes(self, shape: Shape) -> list[tuple[int, ...]]:
+        return [(_features(self, shape), self.units), *[(self.units,)] * self.use_bias]
 
     def _make(self, shape: Shape) -> nn.Module:
         return nn.Linear(_features(self, shape), self.units, self.use_bias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from minillm.autograd import Tensor
 
-from . import _data
+from . import _data, _files
 from .layer import Layer, Shape, write_weights
 from .layers import Embedding, InputLayer
 from .training import Trainable
@@ -167,6 +168,36 @@ class Sequential(Trainable):
                 written then.
         """
         write_weights(self.name, self.named_weights, weights, self.built)
+
+    def save_weights(self, filepath: str | os.PathLike[str]) -> None:
+        """Write the weights as a `.weights.h5` file, which Keras's `load_weights` takes too.
+
+        Raises:
+            UserError: another ending, a path that cannot be written, or h5py is not installed.
+            ValueError: the model has no weights yet.
+        """
+        _files.save_weights(self, filepath)
+
+    def load_weights(self, filepath: str | os.PathLike[str]) -> None:
+        """Read the weights from a `.weights.h5`, `.keras` or Keras 2 `.h5` file, Keras's or ours.
+
+        Raises:
+            UserError: the file cannot be read, is damaged, or is of another model; nothing is written
+                then.
+            ValueError: the model has no weights yet.
+        """
+        _files.load_weights(self, filepath)
+
+    def save(self, filepath: str | os.PathLike[str]) -> None:
+        """Write layers and weights as a `.keras` file, which Keras's `load_model` takes too.
+
+        What `compile` was given is not in it.
+
+        Raises:
+            UserError: another ending, a path that cannot be written, or h5py is not installed.
+            ValueError: the model has no weights yet, or a layer is made with a function of the user's.
+        """
+        _files.save_model(self, filepath)
 
     def count_params(self) -> int:
         return self.n_params

@@ -9,8 +9,8 @@ import numpy as np
 
 from minillm import nn
 from minillm.autograd import Tensor, no_grad
-from minillm.autograd.fused import attention
-from minillm.formulas import rope_angles, rotate_pairs, soft_cap, swiglu
+from minillm.autograd.fused import attention, rotate_pairs, swiglu
+from minillm.formulas import rope_angles, soft_cap
 from minillm.nn.cache import KVCache, LayerCache
 
 from .reading import checked_ids, places
@@ -115,11 +115,11 @@ class LlamaConfig:
         """Estimate of the memory that a training step with Adam takes, in float32.
 
         16 bytes a parameter (itself, its gradient, two moments) and, kept for backward, 4 bytes of
-        n_layer (11 C + 7 d (H + H_kv) + 7 F) + 3 V numbers for each token. tests/models/test_memory.py
+        n_layer (8 C + 5 d (H + H_kv) + 5 F) + 3 V numbers for each token. tests/models/test_memory.py
         holds it to what is really taken.
         """
         T = self.block_size if T is None else T
-        layer = 11 * self.n_embd + 7 * self.d * (self.n_head + self.kv_heads) + 7 * self.mlp_dim
+        layer = 8 * self.n_embd + 5 * self.d * (self.n_head + self.kv_heads) + 5 * self.mlp_dim
         return 16 * self.n_params + 4 * batch_size * T * (self.n_layer * layer + 3 * self.vocab_size)
 
 

@@ -306,7 +306,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
         "Layer"),
     "missing model": (lambda: mk.Model,
         "minillm.keras has no 'Model'; it has Input, Sequential, activations, callbacks, layers, losses, "
-        "optimizers, regularizers, utils"),
+        "models, optimizers, regularizers, saving, utils"),
     # models
     "a class for a layer": (lambda: mk.Sequential([L.Dense]),
         "layers[0] is <class 'minillm.keras.layers.Dense'>, no layer of minillm.keras: write Dense(...)"),
