@@ -1,87 +1,184 @@
-"""Language modelling from a text file to a trained model in a run folder, and back out of it."""
+"""Language modelling from texts to a trained model in a run folder, and back out of it."""
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minillm import nn
 from minillm.errors import UserError
-from minillm.models import LSTMConfig, LSTMLanguageModel
-from minillm.optim import Adam, WarmupCosine
-from minillm.text import BPTTBatches, CharTokenizer, Split, load_default, read_text, split
+from minillm.optim import AdamW, WarmupCosine, parameter_groups
+from minillm.tasks.language_models import MODELS, OWN_SETTINGS, LanguageModel, ModelConfig
+from minillm.tasks.memory import check_memory
+from minillm.tasks.next_token import NextToken
+from minillm.tasks.presets import DEFAULT_PRESET, PRESETS
+from minillm.tasks.samples import Writer
+from minillm.tasks.text_data import (
+    EVAL_SEQ_LEN,
+    TOKENIZER_KINDS,
+    encode,
+    evaluation_data,
+    train_tokenizer,
+    training_batches,
+)
+from minillm.text import Split, Tokenizer, read_sources, split, tokenizer_from_json
 from minillm.train import RunFolder, Trainer, TrainerSettings, load_checkpoint
 
-EVAL_LANES = 16  # stretches of the text that an evaluation reads side by side
-EVAL_SEQ_LEN = 128
+_PRESET: Any = None  # stands for the value in the model's preset
+
+# What the config.json of the first version had; it trained LSTMs on characters.
+_FIRST_SETTINGS = ("data", "seed", "steps", "batch_size", "seq_len", "embedding_dim", "hidden_dim",
+                   "num_layers", "dropout", "lr", "warmup", "clip", "l1", "l2", "log_every", "eval_every",
+                   "patience")
 
 
 @dataclass(frozen=True)
 class LanguageModelling:
     """Everything that decides what a run does: the same configuration gives the same bits.
 
+    A setting that is left out has the value of the preset, `presets.PRESETS[model][preset]`, and where the
+    preset has none, what is said here.
+
     Attributes:
-        data: path of a UTF-8 text; None for the text that Python brings along (`text.load_default`).
-        seed: of the split, the initial parameters, the dropout and the order of the data.
-        steps: updates. batch_size, seq_len: B and T of a window.
-        embedding_dim, hidden_dim, num_layers, dropout: see `LSTMConfig`.
-        lr, warmup, clip: peak learning rate, steps of warmup (a cosine to a tenth follows), and the
-            largest gradient norm.
-        l1, l2: penalties on the weight matrices (article 3.3).
+        data: files, folders and names of `text.extras`, see `text.read_sources`; empty: the text that
+            Python brings along.
+        model, preset: "lstm", "gpt" or "llama"; "seconds", "minutes", "quarter" or "hour".
+        seed: of the split, the initial parameters, the dropout, the order of the data and the samples.
+        tokenizer: "char", "byte" or "bpe"; trained on the training part.
+        vocab_size: of a BPE tokenizer; 1024. 0 for the others.
+        embedding_dim, hidden_dim, num_layers: of the LSTM, see `LSTMConfig`.
+        n_layer, n_head, n_embd, norm, qk_norm, softcap, logit_softcap, init: see `GPTConfig`.
+        n_kv_head: see `LlamaConfig`. dropout: of the LSTM and GPT.
+        steps: updates.
+        batch_size, seq_len: B and T; GPT and Llama see no more than T tokens.
+        accumulate: parts N of B sequences each that a step adds up: it is the step of N B sequences.
+        windows: "contiguous", lanes through the text (all that an LSTM can use, whose state goes on from
+            window to window), or "random" places.
+        lr, warmup, floor: peak learning rate, steps of warmup, and the factor that a cosine goes down to.
+        beta1, beta2, weight_decay: of AdamW; what is decayed, `optim.parameter_groups` says.
+        clip: the largest gradient norm.
+        l1, l2: penalties on matrices and tables (article 3.3).
+        label_smoothing, z_loss: see `NextToken`.
         log_every, eval_every, patience: see `TrainerSettings`.
+        sample_every: steps between two samples; None: one at each evaluation; 0: none.
+        sample_prompt: what a sample begins with; "" for a new line.
+
+    Raises:
+        UserError: there is no such model or preset.
     """
 
-    data: str | None = None
+    data: Any = ()
+    model: str = "lstm"
+    preset: str = DEFAULT_PRESET
     seed: int = 0
-    steps: int = 1000
-    batch_size: int = 64
-    seq_len: int = 64
-    embedding_dim: int = 64
-    hidden_dim: int = 256
-    num_layers: int = 1
-    dropout: float = 0.1
-    lr: float = 6e-3
-    warmup: int = 50
+    tokenizer: str = "char"
+    vocab_size: int = _PRESET
+    embedding_dim: int = _PRESET
+    hidden_dim: int = _PRESET
+    num_layers: int = _PRESET
+    n_layer: int = _PRESET
+    n_head: int = _PRESET
+    n_kv_head: int = _PRESET
+    n_embd: int = _PRESET
+    dropout: float = _PRESET
+    norm: str = _PRESET
+    qk_norm: bool = _PRESET
+    softcap: float | None = None
+    logit_softcap: float | None = None
+    init: str = _PRESET
+    steps: int = _PRESET
+    batch_size: int = _PRESET
+    seq_len: int = _PRESET
+    accumulate: int = 1
+    windows: str = _PRESET
+    lr: float = _PRESET
+    warmup: int = _PRESET
+    floor: float = 0.1
+    beta1: float = 0.9
+    beta2: float = _PRESET
+    weight_decay: float = _PRESET
     clip: float = 1.0
     l1: float = 0.0
     l2: float = 0.0
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
     log_every: int = 10
-    eval_every: int = 100
+    eval_every: int = _PRESET
     patience: int = 0
+    sample_every: int | None = None
+    sample_prompt: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("model", self.model, MODELS),
+                                   ("preset", self.preset, PRESETS[next(iter(MODELS))])):
+            if value not in known:
+                raise UserError(f"{name} = {value!r} must be one of {', '.join(known)}")
+        one = isinstance(self.data, str | os.PathLike)
+        data = (self.data,) if one else self.data or ()
+        filled = {"data": tuple(map(os.fspath, data)), **PRESETS[self.model][self.preset],
+                  "vocab_size": 1024 if self.tokenizer == "bpe" else 0}
+        for name, value in filled.items():
+            if name == "data" or getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+
+    @property
+    def sequences(self) -> int:
+        """Sequences in a step: batch_size * accumulate."""
+        return self.batch_size * self.accumulate
 
     def load_text(self) -> Split:
         """The text, repeated paragraphs dropped, in three parts.
 
         Raises:
-            UserError: the file is missing, empty, not UTF-8, or too short.
+            UserError: a source is missing, empty, not UTF-8, or the text too short.
         """
-        return split(load_default() if self.data is None else read_text(self.data), seed=self.seed)
+        return split(read_sources(self.data or ()).text, seed=self.seed)
 
-    def model_config(self, tokenizer: CharTokenizer) -> LSTMConfig:
-        return LSTMConfig(tokenizer.vocab_size, self.embedding_dim, self.hidden_dim, self.num_layers,
-                          self.dropout)
+    def model_config(self, vocab_size: int) -> ModelConfig:
+        """The model's configuration. Raises ValueError for sizes that it refuses."""
+        return MODELS[self.model].make_config(vocab_size, self.seq_len, asdict(self))
 
     def check(self) -> None:
         """Raise UserError, in one line, for an option that no run could have."""
         try:
-            if self.seed < 0:
-                raise ValueError(f"seed = {self.seed} must not be negative")
-            LSTMConfig(2, self.embedding_dim, self.hidden_dim, self.num_layers, self.dropout)
-            TrainerSettings(self.steps, self.clip, self.log_every, self.eval_every, self.patience)
-            WarmupCosine(self.steps, min(self.warmup, self.steps - 1))
-            for name in ("lr", "l1", "l2"):
-                value = getattr(self, name)
-                if not 0 <= value < math.inf:
-                    raise ValueError(f"{name} = {value} must be finite and not negative")
-            for name in ("batch_size", "seq_len"):
-                if getattr(self, name) < 1:
-                    raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
+            self._check()
         except ValueError as error:
             raise UserError(str(error)) from error
+
+    def _check(self) -> None:
+        own = MODELS[self.model].settings
+        for name in OWN_SETTINGS:
+            if getattr(self, name) is not None and name not in own:
+                raise ValueError(f"{name} = {getattr(self, name)} is no setting of model = {self.model}, "
+                                 f"which has {', '.join(own)}: leave it out, or choose another model")
+        for name, value, known in (("tokenizer", self.tokenizer, TOKENIZER_KINDS),
+                                   ("windows", self.windows, ("random", "contiguous"))):
+            if value not in known:
+                raise ValueError(f"{name} = {value!r} must be one of {', '.join(known)}")
+        if self.tokenizer != "bpe" and self.vocab_size:
+            raise ValueError(f"vocab_size = {self.vocab_size} is for tokenizer = bpe; a {self.tokenizer} "
+                             "tokenizer has the size that it has")
+        if self.model == "lstm" and self.windows == "random":
+            raise ValueError("windows = random would cut the state that an LSTM carries from window to "
+                             "window: leave it out, or choose model = gpt")
+        for name in ("seed", "lr", "l1", "l2"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} = {getattr(self, name)} must be finite and not negative")
+        for name in ("batch_size", "seq_len"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
+        self._settings()
+        self._schedule()
+        self.model_config(2)
+        probe = nn.Linear(1, 1, rng=np.random.default_rng(0))
+        NextToken(probe, self.label_smoothing, self.z_loss)
+        self._optimizer(probe)
 
     def start(self, out: str | Path, text: Split | None = None, *, overwrite: bool = False) -> Trainer:
         """A new run in the folder `out`.
@@ -96,60 +193,52 @@ class LanguageModelling:
         """
         self.check()
         text = self.load_text() if text is None else text
-        tokenizer = CharTokenizer.train(text.train)
+        tokenizer = train_tokenizer(self.tokenizer, text.train, self.vocab_size)
         parts = self._parts(text, tokenizer)
         config = {"task": "language modelling", **asdict(self), "tokenizer": tokenizer.to_json()}
         return self._trainer(RunFolder.create(out, config, overwrite=overwrite), parts)
 
-    def _parts(self, text: Split, tokenizer: CharTokenizer) -> dict[str, Any]:
+    def _parts(self, text: Split, tokenizer: Tokenizer) -> dict[str, Any]:
         """All that a Trainer needs but its folder."""
-        train, val = tokenizer.encode(text.train), tokenizer.encode(text.validation)
-        batches = BPTTBatches(train, self.batch_size, self.seq_len, shift_seed=self.seed)
-        rng = np.random.default_rng(self.seed)
-        config = self.model_config(tokenizer)
-        # parameters, gradients and Adam's two moments, in float32
-        needed, there = 16 * config.n_params, _physical_memory()
-        if needed > there:
-            raise UserError(f"a model of embedding_dim = {self.embedding_dim}, hidden_dim = "
-                            f"{self.hidden_dim}, num_layers = {self.num_layers} needs "
-                            f"{needed / 2**30:,.0f} GiB of memory, and there are {there / 2**30:,.0f}: "
-                            "make one of them smaller")
-        model = LSTMLanguageModel(config, rng=rng)
-        optimizer = self._optimizer(model)
-        return {"model": model, "optimizer": optimizer, "batches": batches, "rng": rng,
-                "validation": _evaluation(val), "sample": _evaluation(train[:len(val)])}
+        ids = encode(tokenizer, text.train)
+        batches = training_batches(ids, self.sequences, self.seq_len, self.windows, self.seed)
+        config, kind = self.model_config(tokenizer.vocab_size), MODELS[self.model]
+        check_memory(config, self.batch_size, self.seq_len, {k: getattr(self, k) for k in kind.settings})
+        model, rng = kind.make(config, self.seed)
+        window = EVAL_SEQ_LEN if model.max_length is None else self.seq_len
+        try:
+            write = Writer(model, tokenizer, self.sample_prompt, self.seed)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        return {"model": model, "optimizer": self._optimizer(model), "batches": batches, "rng": rng,
+                "objective": NextToken(model, self.label_smoothing, self.z_loss), "write": write,
+                "validation": evaluation_data(tokenizer, text.validation, window),
+                "sample": evaluation_data(tokenizer, text.train[:len(text.validation)], window),
+                "tokens_per_character": len(ids) / len(text.train)}
 
-    def _optimizer(self, model: LSTMLanguageModel) -> Adam:
-        named = list(model.named_parameters())
-        groups = [{"params": [p for _, p in named if p.ndim > 1], "l1": self.l1, "l2": self.l2},
-                  {"params": [p for _, p in named if p.ndim == 1]}]  # biases are not penalised
-        schedule = WarmupCosine(self.steps, min(self.warmup, self.steps - 1), floor=0.1)
-        return Adam(groups, lr=self.lr, schedule=schedule)
+    def _optimizer(self, model: nn.Module) -> AdamW:
+        groups = parameter_groups(model, weight_decay=self.weight_decay, l1=self.l1, l2=self.l2)
+        return AdamW(groups, lr=self.lr, beta1=self.beta1, beta2=self.beta2, weight_decay=self.weight_decay,
+                     schedule=self._schedule())
+
+    def _schedule(self) -> WarmupCosine:
+        return WarmupCosine(self.steps, min(self.warmup, self.steps - 1), floor=self.floor)
+
+    def _settings(self) -> TrainerSettings:
+        sample_every = self.eval_every if self.sample_every is None else self.sample_every
+        return TrainerSettings(self.steps, self.clip, self.log_every, self.eval_every, self.patience,
+                               self.accumulate, sample_every)
 
     def _trainer(self, run: RunFolder, parts: dict[str, Any]) -> Trainer:
-        settings = TrainerSettings(self.steps, self.clip, self.log_every, self.eval_every, self.patience)
-        return Trainer(run=run, settings=settings, **parts)
+        return Trainer(run=run, settings=self._settings(), **parts)
 
 
-def _physical_memory() -> float:
-    """Bytes of memory in this machine; infinity where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return math.inf
-
-
-def _evaluation(ids: np.ndarray) -> BPTTBatches:
-    lanes = max(1, min(EVAL_LANES, (len(ids) - 1) // EVAL_SEQ_LEN))
-    return BPTTBatches(ids, lanes, EVAL_SEQ_LEN, keep_tail=True)
-
-
-def resume(out: str | Path, *, data: str | None = None) -> Trainer:
+def resume(out: str | Path, *, data: Sequence[str] | str | None = None) -> Trainer:
     """The run in the folder `out`, where its checkpoint left it; at its start if it has none yet.
 
     Args:
         out: the folder.
-        data: where the run's text lies now, if it was moved; it must be the same text.
+        data: where the run's texts lie now, if they were moved; they must be the same.
 
     Raises:
         UserError: there is no run, it is in use, its files are damaged, or its text has changed.
@@ -171,7 +260,7 @@ def resume(out: str | Path, *, data: str | None = None) -> Trainer:
     return trainer
 
 
-def load_model(out: str | Path) -> tuple[LSTMLanguageModel, CharTokenizer, dict[str, Any]]:
+def load_model(out: str | Path) -> tuple[LanguageModel, Tokenizer, dict[str, Any]]:
     """The best model of a run (or its latest, before the first evaluation), in eval mode.
 
     Returns:
@@ -182,7 +271,7 @@ def load_model(out: str | Path) -> tuple[LSTMLanguageModel, CharTokenizer, dict[
     """
     run = RunFolder.open(out)
     config, tokenizer = _read_config(run)
-    model = LSTMLanguageModel(config.model_config(tokenizer), rng=np.random.default_rng(0))
+    model, _ = MODELS[config.model].make(config.model_config(tokenizer.vocab_size), seed=0)
     path = run.best if run.best.exists() else run.checkpoint
     arrays, facts = load_checkpoint(path)
     if path is run.checkpoint:
@@ -195,16 +284,18 @@ def load_model(out: str | Path) -> tuple[LSTMLanguageModel, CharTokenizer, dict[
     return model, tokenizer, facts
 
 
-def _read_config(run: RunFolder) -> tuple[LanguageModelling, CharTokenizer]:
+def _read_config(run: RunFolder) -> tuple[LanguageModelling, Tokenizer]:
     saved = run.config
     if saved.get("task") != "language modelling":
         raise UserError(f"{str(run.path)!r} is a run of another task ({saved.get('task')!r}): "
                         "name a folder that `minillm train lm` made")
-    known = {f.name for f in fields(LanguageModelling)}
+    tokenizer = tokenizer_from_json(saved.get("tokenizer") or {})
+    known = [f.name for f in fields(LanguageModelling)] if "model" in saved else _FIRST_SETTINGS
     try:
-        config = LanguageModelling(**{k: saved[k] for k in known})
+        settings = {name: saved[name] for name in known}
+        config = LanguageModelling(**{**settings, "tokenizer": saved["tokenizer"]["kind"]})
         config.check()
     except (KeyError, TypeError) as error:
         raise UserError(f"the config.json of {str(run.path)!r} is damaged ({error}): start a new run") \
             from error
-    return config, CharTokenizer.from_json(saved.get("tokenizer") or {})
+    return config, tokenizer

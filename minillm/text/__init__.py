@@ -6,6 +6,8 @@ from minillm.text.byte_level import AddedToken, StreamDecoder
 from minillm.text.bytes_tokenizer import ByteTokenizer
 from minillm.text.corpus import Split, load_default, read_text, split, unique_paragraphs
 from minillm.text.pretokenize import pretokenize
+from minillm.text.random_windows import RandomWindows
+from minillm.text.sources import Corpus, read_sources
 from minillm.text.tokenizer import CharTokenizer
 from minillm.text.tokenizer_json import load_tokenizer_json, save_tokenizer_json
 from minillm.text.tokenizers import Tokenizer, tokenizer_from_json
@@ -16,12 +18,15 @@ __all__ = [
     "BPTTBatches",
     "ByteTokenizer",
     "CharTokenizer",
+    "Corpus",
+    "RandomWindows",
     "Split",
     "StreamDecoder",
     "Tokenizer",
     "load_default",
     "load_tokenizer_json",
     "pretokenize",
+    "read_sources",
     "read_text",
     "save_tokenizer_json",
     "split",

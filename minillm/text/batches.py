@@ -52,14 +52,7 @@ class BPTTBatches:
         shift_seed: int | None = None,
         keep_tail: bool = False,
     ) -> None:
-        tokens = np.asarray(ids)
-        if tokens.ndim != 1 or (tokens.dtype.kind not in "iu" and tokens.size):
-            raise ValueError(
-                f"ids has shape {tokens.shape} and dtype {tokens.dtype}: give integers, shape (N,)"
-            )
-        for name, size in (("batch_size", batch_size), ("seq_len", seq_len)):
-            if size < 1:
-                raise ValueError(f"{name} = {size}: give at least 1")
+        self._ids = tokens = checked_tokens(ids, batch_size, seq_len)
         if shift_seed is not None and shift_seed < 0:
             raise ValueError(f"shift_seed = {shift_seed}: give at least 0, or None")
         lane = (len(tokens) - 1) // batch_size  # one token more is needed: the last label
@@ -70,7 +63,6 @@ class BPTTBatches:
                 f" seq_len={seq_len} needs {batch_size * shortest + 1}: use a longer text, or a"
                 " smaller batch size or sequence length"
             )
-        self._ids = tokens.astype(np.int64)  # a copy: the caller may go on to change theirs
         self.batch_size = batch_size
         self.seq_len = seq_len
         self.shift_seed = shift_seed
@@ -139,24 +131,7 @@ class BPTTBatches:
         Raises UserError if it is from another text or other sizes: its position would then mean
         another place, and the resumed run would not be the one that was stopped.
         """
-        own = self.state_dict()
-        for name, value in own.items():
-            if name not in state:
-                raise UserError(f"the saved data position lacks {name!r}: start a new run")
-            if name != "position" and state[name] != value:
-                if name == "ids_sha256":
-                    raise UserError(
-                        "the text has changed since the run was saved: resume with the same text"
-                        " and Python version, or start a new run"
-                    )
-                raise UserError(
-                    f"the run was saved with {name}={state[name]}, but this is {name}={value}:"
-                    " resume with the same data and sizes, or start a new run"
-                )
-        position = state["position"]
-        if not isinstance(position, int) or isinstance(position, bool) or position < 0:
-            raise UserError(f"the saved position is {position!r}, not a count: start a new run")
-        self._position = position
+        self._position = saved_position(state, self.state_dict())
 
     def _lay_out(self, epoch: int) -> None:
         if epoch == self._epoch_ready:
@@ -170,3 +145,37 @@ class BPTTBatches:
         self._x = stream[:n].reshape(self.batch_size, self._lane)  # (B, L)
         self._y = stream[1 : n + 1].reshape(self.batch_size, self._lane)  # (B, L)
         self._epoch_ready = epoch
+
+
+def saved_position(state: Mapping[str, Any], own: Mapping[str, Any]) -> int:
+    """The position in `state`, after checking that all else in it is as in `own`; else UserError."""
+    for name, value in own.items():
+        if name not in state:
+            raise UserError(f"the saved data position lacks {name!r}: start a new run")
+        if name != "position" and state[name] != value:
+            if name == "ids_sha256":
+                raise UserError(
+                    "the text has changed since the run was saved: resume with the same text"
+                    " and Python version, or start a new run"
+                )
+            raise UserError(
+                f"the run was saved with {name}={state[name]}, but this is {name}={value}:"
+                " resume with the same data and sizes, or start a new run"
+            )
+    position = state["position"]
+    if not isinstance(position, int) or isinstance(position, bool) or position < 0:
+        raise UserError(f"the saved position is {position!r}, not a count: start a new run")
+    return position
+
+
+def checked_tokens(ids: ArrayLike, batch_size: int, seq_len: int) -> NDArray[np.int64]:
+    """`ids` as a new array (N,), after checking it and the sizes; else ValueError."""
+    tokens = np.asarray(ids)
+    if tokens.ndim != 1 or (tokens.dtype.kind not in "iu" and tokens.size):
+        raise ValueError(
+            f"ids has shape {tokens.shape} and dtype {tokens.dtype}: give integers, shape (N,)"
+        )
+    for name, size in (("batch_size", batch_size), ("seq_len", seq_len)):
+        if size < 1:
+            raise ValueError(f"{name} = {size}: give at least 1")
+    return tokens.astype(np.int64)  # a copy: the caller may go on to change theirs

@@ -54,16 +54,20 @@ def read_text(path: str | os.PathLike[str]) -> str:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"cannot read {shown} ({reason}): name a text file you can read") from None
     try:
-        text = data.decode("utf-8")
+        text = decoded(data)
     except UnicodeDecodeError as error:
         raise UserError(
             f"{shown} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x};"
             " save it again as UTF-8, for example with iconv -t UTF-8"
         ) from None
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise UserError(f"{shown} is empty: name a file with text to learn from")
     return text
+
+
+def decoded(data: bytes) -> str:
+    r"""UTF-8 as text, with line ends as `\n` and without a byte order mark; else UnicodeDecodeError."""
+    return data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def unique_paragraphs(text: str) -> list[str]:

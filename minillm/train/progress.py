@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
@@ -50,3 +51,8 @@ class TerminalReporter:
             f"{record['step']:6d}   {record['train_bpc']:8.3f}  {record['val_bpc']:10.3f}  "
             f"{record['gap_bpc']:+.3f}  {'best so far' if record['best'] else ''}".rstrip()
             + f"   [dim]{record['seconds']:.0f} s[/]", highlight=False)
+
+    def sampled(self, record: dict[str, Any]) -> None:
+        text = record["sample"].replace("\n", " \N{DOWNWARDS ARROW WITH TIP LEFTWARDS} ")  # one line of it
+        self.console.print(f"         [italic dim]{escape(' '.join(text.split()))}[/]", highlight=False,
+                           no_wrap=True, overflow="ellipsis")

@@ -1,97 +1,60 @@
-"""The training loop: truncated backpropagation through time, and everything needed to stop and go on.
+"""The training loop, and everything needed to stop and go on.
 
 What a run does depends on nothing but its configuration and seed. The checkpoint holds all that
-changes from step to step (parameters, optimiser, random state, place in the data, carried LSTM
-state, running means), so that a run that was killed and resumed ends with the very bits of one
-that was not.
+changes from step to step (parameters, optimiser, random state, place in the data, state carried
+from batch to batch, running means), so that a run that was killed and resumed ends with the very
+bits of one that was not. Samples that are written on the way have their own random stream.
 """
 
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from types import FrameType
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from minillm import formulas
 from minillm.autograd import no_grad
 from minillm.autograd.devices import to_host
-from minillm.autograd.fused import softmax_cross_entropy
 from minillm.errors import UserError
-from minillm.models.lstm_lm import detach
 from minillm.nn import Module
 from minillm.optim import Optimizer, clip_grad_norm
-from minillm.text import BPTTBatches
 from minillm.train.checkpoint import load_checkpoint, save_checkpoint
+from minillm.train.objective import Batch, Batches, HeldOut, Objective, State, join_rows, split_rows
 from minillm.train.run_folder import RunFolder
-
-
-@dataclass(frozen=True)
-class TrainerSettings:
-    """How long to train, and how often to look.
-
-    Attributes:
-        steps: updates in all.
-        clip: largest joint 2-norm of the gradients.
-        log_every: steps between two lines of metrics.
-        eval_every: steps between two evaluations; each also writes a checkpoint.
-        patience: stop after this many evaluations without a better validation loss; 0 never stops.
-
-    Raises:
-        ValueError: a number is below 1 (patience: below 0), or clip is not positive.
-    """
-
-    steps: int
-    clip: float = 1.0
-    log_every: int = 10
-    eval_every: int = 100
-    patience: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "log_every", "eval_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
-        if not self.clip > 0:
-            raise ValueError(f"clip = {self.clip} must be positive")
-        if self.patience < 0:
-            raise ValueError(f"patience = {self.patience} must not be negative")
-
-
-class Reporter(Protocol):
-    """Who is told what happens (`progress.py` shows it in a terminal)."""
-
-    def step(self, record: dict[str, Any]) -> None: ...
-    def evaluated(self, record: dict[str, Any]) -> None: ...
+from minillm.train.settings import Reporter, TrainerSettings
+from minillm.train.stopping import stop_requests
 
 
 class Trainer:
-    """Trains a recurrent language model on windows of text, carrying its state from one to the next.
+    """Trains a model on batches, carrying a state from one to the next where the model has one.
 
     Args:
-        model: `model(ids (B, T), state) -> (logits (B, T, V), state)`.
+        model: its parameters, and its `train` and `eval` modes; the objective calls it.
         optimizer: over the model's parameters.
-        batches: the training text.
-        validation: the validation text, read from its start at each evaluation.
-        sample: as much of the training text, read the same way, so that both losses are of the
+        objective: the loss of the model on a batch.
+        batches: the training data.
+        validation: the validation data, read from its start at each evaluation.
+        sample: as much of the training data, read the same way, so that both losses are of the
             model as it stands, without dropout: their difference is the gap of article 2.1 and 2.2.
         run: the folder for metrics and checkpoints, locked.
         settings: see `TrainerSettings`.
         rng: the generator that initialised the model and draws its dropout.
+        tokens_per_character: of the training data, for its running loss in bits per character.
+        write: step -> a text that the model, in eval mode, writes; it must not draw from `rng`.
     """
 
-    def __init__(self, model: Module, optimizer: Optimizer, batches: BPTTBatches,
-                 validation: BPTTBatches, sample: BPTTBatches, run: RunFolder,
-                 settings: TrainerSettings, rng: np.random.Generator) -> None:
-        self.model, self.optimizer, self.batches = model, optimizer, batches
-        self.validation, self.sample = validation, sample
+    def __init__(self, model: Module, optimizer: Optimizer, objective: Objective, batches: Batches,
+                 validation: HeldOut, sample: HeldOut, run: RunFolder, settings: TrainerSettings,
+                 rng: np.random.Generator, *, tokens_per_character: float = 1.0,
+                 write: Callable[[int], str] | None = None) -> None:
+        self.model, self.optimizer, self.objective = model, optimizer, objective
+        self.batches, self.validation, self.sample = batches, validation, sample
         self.run_folder, self.settings, self.rng = run, settings, rng
-        self.hidden: Any = None  # the LSTM state to carry into the next window
+        self.tokens_per_character, self.write = tokens_per_character, write
+        self.state: State | None = None  # to carry into the next batch
         self.step = 0
         self.seconds = 0.0  # spent on training steps and evaluations, over all sessions
         self.best_loss, self.best_step, self.bad_evaluations = math.inf, 0, 0
@@ -100,26 +63,47 @@ class Trainer:
     # ---- one step --------------------------------------------------------------------------------
 
     def train_step(self) -> tuple[float, float]:
-        """Forward, backward, clip, update on the next window; return (loss, gradient norm).
+        """Forward, backward, clip, update on the next batch; return (loss, gradient norm).
+
+        The loss is the cross-entropy, in nats per label, without additions such as label smoothing.
 
         Raises:
             UserError: the loss or a gradient is not finite; nothing was updated.
         """
         if self.batches.at_epoch_start:
-            self.hidden = None
-        x, y = self.batches.next_window()  # (B, T)
+            self.state = None
+        batch = self.batches.next_window()
         self.model.train()
-        logits, hidden = self.model(x, self.hidden)  # (B, T, V)
-        loss = softmax_cross_entropy(logits, y)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss, state = self._add_gradients(batch)
         norm = clip_grad_norm(self.model.parameters(), self.settings.clip)
-        if not (math.isfinite(norm) and math.isfinite(float(loss))):
-            raise UserError(self._not_finite(float(loss)))
+        if not (math.isfinite(norm) and math.isfinite(loss)):
+            raise UserError(self._not_finite(loss))
         self.optimizer.step()
-        self.hidden = detach(hidden)
+        self.state = state
         self.step += 1
-        return float(loss), norm
+        return loss, norm
+
+    def _add_gradients(self, batch: Batch) -> tuple[float, State | None]:
+        """Forward and backward on `batch`, part by part; (nats per label, state after it)."""
+        n, total = self.settings.accumulate, self.objective.count(batch)
+        self._labels += total
+        if n == 1:
+            return self._forward_backward(batch, self.state, None)
+        nats, states = 0.0, []
+        for part, state in split_rows(batch, self.state, n):
+            share = self.objective.count(part) / total
+            loss, after = self._forward_backward(part, state, share)
+            nats += share * loss
+            states.append(after)
+        return nats, join_rows(states)
+
+    def _forward_backward(self, batch: Batch, state: State | None, share: float | None
+                          ) -> tuple[float, State | None]:
+        # A function of its own: when it returns, nothing holds the part's graph any longer.
+        total, nats, state = self.objective.loss(batch, state)
+        (total if share is None else total * share).backward()
+        return nats, state
 
     def _not_finite(self, loss: float) -> str:
         where = "the norm of the gradients overflows"
@@ -138,16 +122,17 @@ class Trainer:
 
     # ---- evaluation ------------------------------------------------------------------------------
 
-    def evaluate(self, batches: BPTTBatches) -> float:
-        """Mean loss, in nats per token, over the whole of `batches`, without dropout."""
-        batches.rewind()
+    def evaluate(self, data: HeldOut) -> float:
+        """Mean loss, in nats per label, over the whole of `data`, without dropout."""
+        data.batches.rewind()
         self.model.eval()
         total, count, state = 0.0, 0, None
         with no_grad():
-            for x, y in batches:
-                logits, state = self.model(x, state)
-                total += float(softmax_cross_entropy(logits, y)) * y.size
-                count += y.size
+            for batch in data.batches:
+                _, nats, state = self.objective.loss(batch, state)
+                n = self.objective.count(batch)
+                total += nats * n
+                count += n
         return total / count
 
     def _evaluate(self) -> dict[str, Any]:
@@ -162,8 +147,10 @@ class Trainer:
                             {"step": self.step, "val_loss": val})
         else:
             self.bad_evaluations += 1
-        return {"step": self.step, "train_loss": train, "val_loss": val, "train_bpc": bits(train),
-                "val_bpc": bits(val), "gap_bpc": bits(val - train), "best": better,
+        train_bpc = bits(train, self.sample.tokens_per_character)
+        val_bpc = bits(val, self.validation.tokens_per_character)
+        return {"step": self.step, "train_loss": train, "val_loss": val, "train_bpc": train_bpc,
+                "val_bpc": val_bpc, "gap_bpc": val_bpc - train_bpc, "best": better,
                 "penalty": self.optimizer.penalty()}
 
     def keep_if_best(self) -> float:
@@ -199,43 +186,65 @@ class Trainer:
         Raises:
             UserError: a number became nan or infinite, or the disk is full.
         """
-        settings, start, before = self.settings, time.perf_counter(), self.seconds
-        tokens = self.batches.batch_size * self.batches.seq_len
-        clock, done = start, 0
+        start = time.perf_counter()
+        self._began, self._clock, self._labels = start - self.seconds, start, 0
         if self._last_checkpoint is None:
             self.save()  # from now on there is always something to resume from
         # What overflows is found in the loss and the gradients, with the step and the parameter.
-        with _stop_requests() as stop, np.errstate(all="ignore"):
+        with stop_requests() as stop, np.errstate(all="ignore"):
             while not self.is_finished():
                 loss, norm = self.train_step()
                 self._loss_sum += loss
                 self._loss_count += 1
-                done += 1
-                if self.step % settings.log_every == 0 or self.step == settings.steps:
-                    now = time.perf_counter()
-                    self.seconds = before + now - start
-                    mean = self._loss_sum / self._loss_count
-                    record = {"step": self.step, "loss": mean, "bpc": formulas.bits_per_character(mean),
-                              "grad_norm": norm, "tokens_per_s": done * tokens / (now - clock),
-                              "seconds": self.seconds}
-                    self._loss_sum, self._loss_count, clock, done = 0.0, 0, now, 0
-                    self.run_folder.append_metrics(record)
-                    reporter.step(record)
-                if self.step % settings.eval_every == 0 or self.step == settings.steps:
-                    record = self._evaluate()
-                    clock = time.perf_counter()
-                    self.seconds = before + clock - start
-                    record["seconds"] = self.seconds
-                    self.run_folder.append_metrics(record)
-                    reporter.evaluated(record)
-                    self.save()
+                if self._is_due(self.settings.log_every):
+                    self._log(reporter, norm)
+                self._look(reporter)
                 if after_step is not None:
                     after_step(self.step)
                 if not self.is_finished() and (stop or time.perf_counter() - start >= max_seconds):
-                    self.seconds = before + time.perf_counter() - start
+                    self._pass_time()
                     self.save()
                     return "interrupted" if stop else "out of time"
-        return "finished" if self.step >= settings.steps else "stopped early"
+        return "finished" if self.step >= self.settings.steps else "stopped early"
+
+    _began = _clock = 0.0  # when training would have begun without pauses; when the last line was logged
+    _labels = 0  # trained on since then
+
+    def _is_due(self, every: int) -> bool:
+        return every > 0 and (self.step % every == 0 or self.step == self.settings.steps)
+
+    def _pass_time(self) -> float:
+        now = time.perf_counter()
+        self.seconds = now - self._began
+        return now
+
+    def _log(self, reporter: Reporter, norm: float) -> None:
+        now, mean = self._pass_time(), self._loss_sum / self._loss_count
+        bpc = formulas.bits_per_character(mean, self.tokens_per_character)
+        record = {"step": self.step, "loss": mean, "bpc": bpc, "grad_norm": norm,
+                  "tokens_per_s": self._labels / (now - self._clock), "seconds": self.seconds}
+        self._loss_sum, self._loss_count, self._clock, self._labels = 0.0, 0, now, 0
+        self.run_folder.append_metrics(record)
+        reporter.step(record)
+
+    def _look(self, reporter: Reporter) -> None:
+        """Evaluate, write a sample and save, where it is time to; training's clock stands still."""
+        before = time.perf_counter()
+        evaluate = self._is_due(self.settings.eval_every)
+        if evaluate:
+            record = self._evaluate()
+            self._pass_time()
+            record["seconds"] = self.seconds
+            self.run_folder.append_metrics(record)
+            reporter.evaluated(record)
+        if self.write is not None and self._is_due(self.settings.sample_every):
+            self.model.eval()
+            record = {"step": self.step, "sample": self.write(self.step)}
+            self.run_folder.append_metrics(record)
+            reporter.sampled(record)
+        if evaluate:  # last, so that whoever resumes from it finds the records of its step complete
+            self.save()
+        self._clock += time.perf_counter() - before
 
     # ---- stopping and going on -------------------------------------------------------------------
 
@@ -244,8 +253,7 @@ class Trainer:
         optimizer = self.optimizer.state_dict()
         arrays = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         arrays |= {f"optimizer.{k}": v for k, v in optimizer["buffers"].items()}
-        for i, (h, c) in enumerate(self.hidden or []):
-            arrays |= {f"hidden.{i}.h": to_host(h), f"hidden.{i}.c": to_host(c)}
+        arrays |= {f"hidden.{k}": to_host(v) for k, v in (self.state or {}).items()}
         save_checkpoint(self.run_folder.checkpoint, arrays, {
             "step": self.step, "optimizer_step": optimizer["step"], "data": self.batches.state_dict(),
             "rng": self.rng.bit_generator.state, "seconds": self.seconds, "best_loss": self.best_loss,
@@ -264,8 +272,7 @@ class Trainer:
             self.model.load_state_dict(_under("model.", arrays))
             self.optimizer.load_state_dict({"step": state["optimizer_step"],
                                             "buffers": _under("optimizer.", arrays)})
-            hidden = _under("hidden.", arrays)
-            self.hidden = [(hidden[f"{i}.h"], hidden[f"{i}.c"]) for i in range(len(hidden) // 2)] or None
+            self.state = _under("hidden.", arrays) or None
             self.rng.bit_generator.state = state["rng"]
             self.step, self.seconds = state["step"], state["seconds"]
             self.best_loss, self.best_step = state["best_loss"], state["best_step"]
@@ -282,24 +289,3 @@ class Trainer:
 
 def _under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-
-
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM, to stop between two steps; a second Ctrl-C stops at once."""
-    requests: list[int] = []
-
-    def handler(number: int, frame: FrameType | None) -> None:
-        if requests:
-            raise KeyboardInterrupt
-        requests.append(number)
-
-    try:
-        before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread, where signals do not come anyway
-        before = {}
-    try:
-        yield requests
-    finally:
-        for s, old in before.items():
-            signal.signal(s, old)

@@ -16,16 +16,26 @@ import pytest
 
 from minillm.errors import UserError
 from minillm.tasks.language_modelling import LanguageModelling, load_model, resume
-from minillm.train import load_checkpoint
-from minillm.train.trainer import TrainerSettings
+from minillm.train import TrainerSettings, load_checkpoint
 
 TINY = {"steps": 24, "batch_size": 4, "seq_len": 8, "embedding_dim": 8, "hidden_dim": 16, "num_layers": 2,
         "dropout": 0.2, "eval_every": 6, "log_every": 4, "warmup": 3, "l1": 1e-5, "l2": 1e-4}
+TINY_GPT = {"model": "gpt", "steps": 24, "batch_size": 2, "accumulate": 2, "seq_len": 16, "n_layer": 2,
+            "n_head": 2, "n_embd": 8, "dropout": 0.2, "eval_every": 6, "sample_every": 5, "log_every": 4,
+            "warmup": 3, "tokenizer": "bpe", "vocab_size": 260, "label_smoothing": 0.1, "z_loss": 1e-4}
+OPTIONS = {
+    "lstm": TINY,
+    "lstm, accumulated": {**TINY, "accumulate": 3, "sample_every": 5},
+    "gpt": TINY_GPT,
+    "gpt on contiguous windows": {**TINY_GPT, "windows": "contiguous", "tokenizer": "char", "vocab_size": 0},
+    "llama": {**{k: v for k, v in TINY_GPT.items() if k != "dropout"}, "model": "llama", "n_kv_head": 1},
+}
 
 
 class Silent:
     def step(self, record: dict[str, Any]) -> None: ...
     def evaluated(self, record: dict[str, Any]) -> None: ...
+    def sampled(self, record: dict[str, Any]) -> None: ...
 
 
 @pytest.fixture
@@ -47,19 +57,23 @@ def final(out: Path) -> tuple[dict[str, bytes], dict[str, Any], list[dict[str, A
     return {k: v.tobytes() for k, v in arrays.items()}, state, metrics
 
 
-def test_same_seed_same_bits(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_same_seed_same_bits(tmp_path: Path, text: str, kind: str) -> None:
     runs = [tmp_path / n for n in ("c", "d", "e")]
     for out, seed in zip(runs, (0, 0, 1), strict=True):
-        trainer = LanguageModelling(data=text, seed=seed, **TINY).start(out)
+        trainer = LanguageModelling(data=text, seed=seed, **OPTIONS[kind]).start(out)
         assert trainer.fit(Silent()) == "finished"
         trainer.run_folder.close()
     assert final(runs[0]) == final(runs[1])
     assert final(runs[0])[0] != final(runs[2])[0]
 
 
-@pytest.mark.parametrize("stop_at", [1, 5, 6, 7, 13, 23])
-def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, text: str, stop_at: int) -> None:
-    config = LanguageModelling(data=text, **TINY)
+@pytest.mark.parametrize(("kind", "stop_at"), [
+    *(("lstm", step) for step in (1, 5, 6, 7, 13, 23)), ("lstm, accumulated", 7), ("lstm, accumulated", 5),
+    *(("gpt", step) for step in (1, 5, 6, 7, 23)), ("gpt on contiguous windows", 7), ("llama", 7)])
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, text: str, kind: str, stop_at: int
+                                                  ) -> None:
+    config = LanguageModelling(data=text, **OPTIONS[kind])
     whole = config.start(tmp_path / "whole")
     whole.fit(Silent())
     whole.run_folder.close()
@@ -182,11 +196,62 @@ def test_settings_are_checked() -> None:
             TrainerSettings(**{"steps": 5, **wrong})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", ["lstm", "gpt"])
+def test_stopped_while_it_writes_a_sample(tmp_path: Path, text: str, kind: str) -> None:
+    """At the step of an evaluation: the checkpoint of that step must not be there before the sample is."""
+    config = LanguageModelling(data=text, **{**OPTIONS[kind], "sample_every": 6})
+    whole = config.start(tmp_path / "whole")
+    whole.fit(Silent())
+    whole.run_folder.close()
+    trainer = config.start(tmp_path / "parts")
+    write = trainer.write
+
+    def killed(step: int) -> str:
+        if step == 12:
+            raise SystemExit
+        return write(step)
+
+    trainer.write = killed
+    with pytest.raises(SystemExit):
+        trainer.fit(Silent())
+    trainer.run_folder.close()
+    again = resume(tmp_path / "parts")
+    assert again.fit(Silent()) == "finished"
+    again.run_folder.close()
+    assert final(tmp_path / "whole") == final(tmp_path / "parts")
+
+
+KILLED = {"lstm": {**TINY, "steps": 1800, "eval_every": 15, "hidden_dim": 24},
+          "gpt": {**TINY_GPT, "steps": 1500, "eval_every": 15, "sample_every": 10, "sample_prompt": "one "}}
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gpt"])
+def test_samples_change_no_bit_and_are_the_same_on_every_run(tmp_path: Path, text: str, kind: str) -> None:
+    outs = {"none": 0, "some": 5, "more": 1}
+    for name, sample_every in outs.items():
+        options = {**OPTIONS[kind], "sample_every": sample_every}
+        trainer = LanguageModelling(data=text, **options).start(tmp_path / name)
+        trainer.fit(Silent())
+        trainer.run_folder.close()
+    (none, state, losses), *others = (final(tmp_path / name) for name in outs)
+    samples = []
+    for arrays, other_state, metrics in others:
+        assert arrays == none
+        assert other_state == state
+        assert [r for r in metrics if "sample" not in r] == losses
+        samples.append({r["step"]: r["sample"] for r in metrics if "sample" in r})
+    few, all_steps = samples
+    assert list(few) == [5, 10, 15, 20, 24]
+    assert list(all_steps) == list(range(1, 25))
+    assert few.items() <= all_steps.items(), "a sample is a function of seed and step"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
-def test_sigkill_at_20_random_moments(tmp_path: Path, text: str) -> None:
-    """Killed while starting, stepping, evaluating and writing; resumed each time."""
-    options = {**TINY, "steps": 1800, "eval_every": 15, "hidden_dim": 24}
+@pytest.mark.parametrize("kind", KILLED)
+def test_sigkill_at_20_random_moments(tmp_path: Path, text: str, kind: str) -> None:
+    """Killed while starting, stepping, evaluating, sampling and writing; resumed each time."""
+    options = KILLED[kind]
     whole = LanguageModelling(data=text, **options).start(tmp_path / "whole")
     whole.fit(Silent())
     whole.run_folder.close()
