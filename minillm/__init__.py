@@ -13,6 +13,7 @@ from .autograd import (
 )
 from .autograd.fused import embedding, lstm, softmax_cross_entropy
 from .nn import manual_seed
+from .stepper import trace
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "no_grad",
     "optim",
     "softmax_cross_entropy",
+    "trace",
     "use_kernels",
 ]

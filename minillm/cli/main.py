@@ -14,6 +14,9 @@ from minillm import __version__
 from minillm.cli.doctor import doctor
 from minillm.cli.formulas import formulas
 from minillm.cli.generate import generate
+from minillm.cli.learn import learn
+from minillm.cli.perplexity import perplexity
+from minillm.cli.step import step
 from minillm.cli.train import train
 from minillm.errors import UserError
 
@@ -23,9 +26,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
                          "minillm formulas adam_step   |   minillm doctor",
                   help="Language models from scratch in NumPy: train, generate, look at the formulas.",
                   context_settings={"help_option_names": ["-h", "--help"]})
+app.add_typer(learn, name="learn")
 app.add_typer(train, name="train")
 app.command()(generate)
+app.command()(perplexity)
 app.command()(formulas)
+app.command()(step)
 app.command()(doctor)
 
 

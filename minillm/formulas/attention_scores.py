@@ -96,7 +96,7 @@ def general_scores(q: Any, k: Any, W: Any) -> Any:
 
 
 @equation(
-    "-", r"p_{ts} = \frac{e^{a_{ts}}}{\sum_{r \in V_t} e^{a_{tr}}}\ (s \in V_t),\quad"
+    "-", r"p_{ts} = \frac{e^{a_{ts}}}{\sum_{r \in V_t} e^{a_{tr}}}\ (s \in V_t),\quad "
     r"p_{ts} = 0\ (s \notin V_t)",
     title="attention weights", title_zh="注意力权重",
     symbols={"a": "scores", "V_t": "the positions that t sees", "p": "weights"},

@@ -80,7 +80,8 @@ def test_formulas_lists_every_equation() -> None:
     assert r"\hat{m}_t = \frac{m_t}{1 - \beta_1^t}" in one
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["train", "lm"], ["generate"], ["formulas"], ["doctor"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["train", "lm"], ["generate"], ["perplexity"],
+                                     ["formulas"], ["step"], ["doctor"]])
 def test_help(command: list[str]) -> None:
     done = minillm(*command, "--help")
     assert done.returncode == 0
@@ -95,7 +96,7 @@ def wrong_files(folder: Path) -> dict[str, Path]:
     lines = (f"line {i} of one more text, {i}." for i in range(99))
     (folder / "other.txt").write_text("\n\n".join(lines))
     (folder / "pictures").mkdir()
-    (folder / "pictures" / "loss.png").write_bytes(b"mine")
+    (folder / "pictures" / "loss.png").write_bytes(b"\x89PNG")
     (folder / "foreign").mkdir()
     (folder / "foreign" / "notes.txt").write_text("mine")
     return {p.name: p for p in folder.iterdir()}
@@ -105,7 +106,7 @@ CASES = {  # name -> (arguments, words that the one line must have)
     "missing file": (["train", "lm", "--data", "{dir}/nothing.txt"], ["nothing.txt", "does not exist"]),
     "empty file": (["train", "lm", "--data", "{dir}/empty.txt"], ["empty.txt", "is empty"]),
     "not UTF-8": (["train", "lm", "--data", "{dir}/latin1.txt"], ["latin1.txt", "not UTF-8", "byte 4"]),
-    "folder as file": (["train", "lm", "--data", "{dir}"], ["is a directory"]),
+    "folder without text": (["train", "lm", "--data", "{dir}/pictures"], ["is a directory", "1 not text"]),
     "text too short": (["train", "lm", "--data", "{dir}/short.txt"], ["text", "longer"]),
     "shorter than a batch": (["train", "lm", "--data", "{text}", "--batch-size", "500"],
                              ["batch_size=500", "smaller batch"]),
@@ -130,6 +131,22 @@ CASES = {  # name -> (arguments, words that the one line must have)
                             "--seq-len", "8", "--hidden-dim", "10000000"], ["memory", "hidden_dim = "]),
     "resume with another text": (["train", "lm", "--out", "{run}", "--resume", "--data", "{dir}/other.txt"],
                                  ["the run was saved with", "same data"]),
+    "lstm's size for gpt": (["train", "lm", "--model", "gpt", "--hidden-dim", "64"],
+                            ["hidden_dim = 64 is no setting of model = gpt"]),
+    "no such model": (["train", "lm", "--model", "rnn"], ["model = 'rnn'", "lstm, gpt, llama"]),
+    "no such preset": (["train", "lm", "--preset", "day"], ["preset = 'day'", "seconds, minutes"]),
+    "vocabulary of characters": (["train", "lm", "--vocab-size", "300"], ["vocab_size = 300", "bpe"]),
+    "vocabulary too small": (["train", "lm", "--data", "{text}", "--tokenizer", "bpe", "--vocab-size", "9"],
+                             ["vocab_size = 9 has no room"]),
+    "window beyond the text": (["train", "lm", "--model", "gpt", "--data", "{text}", "--block-size", "90000"],
+                               ["a window of seq_len=90000", "longer text"]),
+    "sample's prompt": (["train", "lm", "--data", "{text}", "--batch-size", "2", "--seq-len", "8",
+                         "--sample-prompt", "\u4f60"], ["sample_prompt", "\u4f60"]),
+    "no name": (["train", "lm", "--data", ""], ["--data is empty"]),
+    "one of two texts is missing": (["train", "lm", "--data", "{text}", "--data", "{dir}/no.txt"],
+                                    ["no.txt", "does not exist"]),
+    "resume with a preset": (["train", "lm", "--out", "{run}", "--resume", "--preset", "hour"],
+                             ["leave out --preset"]),
     "resume with other options": (["train", "lm", "--out", "{run}", "--resume", "--lr", "1"],
                                   ["leave out --lr"]),
     "generate from nothing": (["generate", "{dir}/no"], ["does not exist"]),
@@ -235,6 +252,32 @@ def test_a_moved_text_can_be_named_at_resume(text: Path, tmp_path: Path) -> None
     assert "does not exist" in minillm("train", "lm", "--out", out, "--resume").stderr
     done = minillm("train", "lm", "--out", out, "--resume", "--data", moved)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_gpt_trains_on_a_folder_and_says_what_it_read(text: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "texts", tmp_path / "run"
+    folder.mkdir()
+    (folder / "a.txt").write_bytes(text.read_bytes())
+    (folder / "b.bin").write_bytes(b"\0")
+    (folder / ".c.txt").write_text("hidden")
+    command = ["train", "lm", "--model", "gpt", "--preset", "seconds", "--tokenizer", "bpe",
+               "--vocab-size", "270", "--data", "texts", "--data", text, "--out", out, "--steps", "4",
+               "--eval-every", "2", "--n-layer", "1", "--block-size", "16", "--accumulate", "2",
+               "--batch-size", "12", "--sample-every", "4"]
+    done = minillm(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "Files: 2 read; passed over: 1 hidden, 1 not text." in said
+    assert "Tokens: 270 byte pairs, " in said
+    assert "Model: GPT, " in said
+    assert "4 steps of 24 x 16 tokens in 2 parts" in said
+    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    samples = [r for r in records if "sample" in r]
+    assert [r["step"] for r in samples] == [4]
+    (folder / "a.txt").write_text("changed, and longer than before", "utf-8")
+    done = minillm("train", "lm", "--out", out, "--resume")
+    assert done.returncode == 1
+    assert "same data" in done.stderr or "text has changed" in done.stderr
 
 
 def test_a_narrow_encoding_is_no_traceback() -> None:

@@ -1,0 +1,291 @@
+"""A Triton kernel in the interpreter, line by line and program by program: what each line loads, which
+addresses and masks, what its variables hold, the running maximum and sum among them.
+
+Triton's interpreter runs a kernel as Python, so Python itself tells of each line (`sys.settrace`), and the
+interpreter's builder of each load and store.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
+from typing import Any
+
+import numpy as np
+
+from kernels.arrays import View
+
+LIMIT = 20_000  # lines that a recording may have
+
+
+@dataclass
+class Access:
+    """A load or a store.
+
+    Attributes:
+        kind: "load" or "store".
+        array: name of the kernel's argument, or "" for an address in none of them.
+        offsets: in elements from the argument's first (bytes, where there is none); shape of the block.
+        mask: which of them are really touched, or None for all.
+        values: what was loaded or stored; float32 for bfloat16.
+    """
+
+    kind: str
+    array: str
+    offsets: np.ndarray
+    mask: np.ndarray | None
+    values: np.ndarray
+
+    @property
+    def touched(self) -> np.ndarray:
+        """The offsets that are really touched, in order: (n,)."""
+        mask = np.broadcast_to(True if self.mask is None else self.mask, self.offsets.shape)
+        return self.offsets[mask]
+
+
+@dataclass
+class KernelStep:
+    """One line of one program.
+
+    Attributes:
+        index: its place in `KernelRecording.steps`.
+        launch: index of the launch in `KernelRecording.launches`.
+        program: index along the grid.
+        function: the kernel, or the function under `@triton.jit` that it called.
+        file, line: where.
+        depth: 0 in the kernel itself.
+        bound: the variables that the line changed, with their new values; a pointer as (array, offsets).
+        accesses: what the line loaded and stored, those of functions that it called left out.
+    """
+
+    index: int
+    launch: int
+    program: int
+    function: str
+    file: str
+    line: int
+    depth: int
+    bound: dict[str, Any] = field(default_factory=dict)
+    accesses: list[Access] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """The line as it is in the file, without its margin."""
+        return linecache.getline(self.file, self.line).strip()
+
+
+@dataclass
+class KernelLaunch:
+    """One kernel on one grid.
+
+    Attributes:
+        kernel: its name.
+        arrays: name of an argument -> where it is in memory.
+    """
+
+    kernel: str
+    arrays: dict[str, View]
+
+
+@dataclass
+class KernelRecording:
+    """What kernels did while they were recorded: launch by launch, program by program, line by line."""
+
+    launches: list[KernelLaunch] = field(default_factory=list)
+    steps: list[KernelStep] = field(default_factory=list)
+
+    def of(self, kernel: str, program: int | None = None) -> list[KernelStep]:
+        """The lines of a kernel and of what it calls; of one program, or of all."""
+        return [step for step in self.steps if self.launches[step.launch].kernel == kernel
+                and program in (None, step.program)]
+
+    def history(self, kernel: str, variable: str, program: int = 0) -> list[Any]:
+        """The values that a variable of a kernel took, one after the other: of a running maximum, say."""
+        return [step.bound[variable] for step in self.of(kernel, program)
+                if step.function == kernel and variable in step.bound]
+
+
+def trace_kernel(kernel: Any, grid: int, /, *args: Any, **more: Any) -> KernelRecording:
+    """Run a kernel in Triton's interpreter, and record it; arguments as for `run_triton`.
+
+    Returns:
+        The recording; the arrays hold what the kernel wrote.
+
+    Raises:
+        ValueError: there are more than 20,000 lines.
+        RuntimeError: the arrays are on a GPU, where nobody sees a kernel's lines.
+        What `run_triton` raises.
+    """
+    from .triton_runner import run_triton
+
+    with recording_kernels() as found:
+        run_triton(kernel, grid, *args, **more)
+    if not found.launches:
+        raise RuntimeError("the kernel ran on a GPU: give it arrays on the CPU to step through it")
+    return found
+
+
+@contextmanager
+def recording_kernels() -> Iterator[KernelRecording]:
+    """Record every kernel that Triton's interpreter runs inside, in this thread.
+
+        with recording_kernels() as r:
+            kernels.softmax_cross_entropy(logits, labels, backend="triton")
+    """
+    from kernels.triton import interpreter
+
+    recorder = _Recorder()
+    before, interpreter.watch = interpreter.watch, recorder
+    try:
+        yield recorder.recording
+    finally:
+        interpreter.watch = before
+
+
+class _Recorder:
+    """Called by `interpreter.run` around each launch."""
+
+    def __init__(self) -> None:
+        self.recording = KernelRecording()
+        self._open: list[KernelStep] = []  # the lines that are being run, from the kernel inwards
+        self._thread = threading.get_ident()
+
+    @contextmanager
+    def __call__(self, kernel: Any, args: dict[str, Any]) -> Iterator[None]:
+        import triton
+        from triton.runtime.interpreter import InterpretedFunction, interpreter_builder
+
+        if threading.get_ident() != self._thread:
+            yield
+            return
+        self._rewritten = InterpretedFunction.rewritten_fn
+        self._builder = interpreter_builder
+        self._library = os.path.dirname(os.path.abspath(triton.__file__)) + os.sep
+        arrays = {name: v for name, v in args.items() if isinstance(v, View)}
+        self.recording.launches.append(KernelLaunch(kernel.fn.__name__, arrays))
+        self._open.clear()
+        before, hooks = sys.gettrace(), self._hooks(interpreter_builder)
+        for name, hook in hooks.items():
+            setattr(interpreter_builder, name, hook)
+        sys.settrace(self._called)
+        try:
+            yield
+        finally:
+            sys.settrace(before)
+            for name in hooks:
+                delattr(interpreter_builder, name)
+
+    # ---- lines -----------------------------------------------------------------------------------------
+
+    def _called(self, frame: FrameType, event: str, arg: Any) -> Callable[..., Any] | None:
+        """A function begins. Only those under `@triton.jit` are followed, and of them not Triton's own."""
+        code = frame.f_code
+        if code.co_filename.startswith(self._library) or not self._is_jitted(code):
+            return None
+        depth = len(self._open)
+        known: dict[str, Any] = dict(frame.f_locals)
+        current: list[KernelStep] = []
+
+        def line(frame: FrameType, event: str, arg: Any) -> Callable[..., Any]:
+            if current:
+                self._close(current.pop(), frame, known)
+            if event == "line":
+                current.append(self._begin(frame, depth))
+            return line
+
+        return line
+
+    def _is_jitted(self, code: CodeType) -> bool:
+        return any(getattr(f, "__code__", None) is code for f in self._rewritten.values())
+
+    def _begin(self, frame: FrameType, depth: int) -> KernelStep:
+        steps = self.recording.steps
+        if len(steps) >= LIMIT:
+            raise ValueError(f"more than {LIMIT:,} lines: trace fewer programs, or smaller arrays")
+        code = frame.f_code
+        step = KernelStep(len(steps), len(self.recording.launches) - 1, int(self._builder.grid_idx[0]),
+                          code.co_name, code.co_filename, frame.f_lineno, depth)
+        steps.append(step)
+        self._open.append(step)
+        return step
+
+    def _close(self, step: KernelStep, frame: FrameType, known: dict[str, Any]) -> None:
+        for name, value in frame.f_locals.items():
+            if name not in known or known[name] is not value:
+                known[name] = value
+                shown = self._shown(value)
+                if shown is not None:
+                    step.bound[name] = shown
+        self._open.pop()
+
+    def _shown(self, value: Any) -> Any:
+        """The numbers of a variable; None for what has none (a type, a function)."""
+        value = getattr(value, "value", value)  # a constexpr
+        if isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, tuple):
+            parts = [self._shown(v) for v in value]
+            return None if any(p is None for p in parts) else tuple(parts)
+        handle = getattr(value, "handle", None)
+        if handle is None:
+            return None
+        if _is_pointer(handle):
+            return self._located(handle)[:2]
+        data = _numbers(handle)
+        return data.item() if data.size == 1 and not value.shape else data
+
+    # ---- memory ----------------------------------------------------------------------------------------
+
+    def _hooks(self, builder: Any) -> dict[str, Callable[..., Any]]:
+        load, store = builder.create_masked_load, builder.create_masked_store
+
+        def masked_load(ptrs: Any, mask: Any, *rest: Any) -> Any:
+            made = load(ptrs, mask, *rest)
+            self._accessed("load", ptrs, mask, made)
+            return made
+
+        def masked_store(ptrs: Any, value: Any, mask: Any, *rest: Any) -> Any:
+            made = store(ptrs, value, mask, *rest)
+            self._accessed("store", ptrs, mask, value)
+            return made
+
+        # plain loads and stores come through the masked ones
+        return {"create_masked_load": masked_load, "create_masked_store": masked_store}
+
+    def _accessed(self, kind: str, pointers: Any, mask: Any, values: Any) -> None:
+        if not self._open:
+            return
+        array, offsets = self._located(pointers)
+        seen = None if mask is None else np.broadcast_to(mask.data.astype(bool), offsets.shape).copy()
+        if seen is not None and seen.all():
+            seen = None
+        numbers = np.broadcast_to(_numbers(values), offsets.shape).copy()
+        self._open[-1].accesses.append(Access(kind, array, offsets, seen, numbers))
+
+    def _located(self, pointers: Any) -> tuple[str, np.ndarray]:
+        """The argument that pointers go into, and their offsets: in elements, or the addresses themselves."""
+        addresses = pointers.data.astype(np.int64)
+        for name, view in self.recording.launches[-1].arrays.items():
+            inside = (addresses >= view.address) & (addresses < view.address + max(view.nbytes, 1))
+            if inside.any():
+                return name, (addresses - view.address) // view.itemsize
+        return "", addresses
+
+
+def _is_pointer(handle: Any) -> bool:
+    kind = handle.dtype
+    return bool(getattr(kind, "is_ptr", lambda: False)() or getattr(kind.scalar, "is_ptr", lambda: False)())
+
+
+def _numbers(handle: Any) -> np.ndarray:
+    """The values of a handle; bfloat16, which NumPy has not, as float32."""
+    data: np.ndarray = handle.data
+    if str(handle.dtype.scalar) == "bf16" and data.dtype == np.uint16:
+        return (data.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return data.copy()

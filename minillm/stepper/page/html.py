@@ -1,0 +1,108 @@
+"""`to_html`: the page put together from its parts, in one file that asks nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import html
+import json
+import os
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from minillm.errors import UserError
+from minillm.stepper.equation import equation_of
+from minillm.stepper.recording import Recording
+
+from .data import Data
+from .graph import svg
+
+LANGUAGES = ("en", "zh")
+SCRIPTS = ("words", "numbers", "arrays", "code", "graph", "step", "walk", "look", "events")  # in this order
+NOTEBOOK_HEIGHT = 760  # pixels
+
+
+def to_html(recording: Recording, path: str | os.PathLike[str] | None = None, *, title: str | None = None,
+            lang: str = "en") -> str:
+    """A recording as one HTML file: step, jump and follow a number, with keyboard or mouse, in any browser.
+
+    Styles, scripts and numbers are inside; a content security policy forbids it the network. The same
+    recording gives the same text. An address that ends in `#step=12&lang=zh&theme=dark` opens it there.
+
+    Args:
+        recording: what to show; without steps the page says so.
+        path: where to write it; left out, nothing is written.
+        title: the heading, in place of the equation's title or the function's name.
+        lang: "en" or "zh", the language that the page opens in; it can be switched there.
+
+    Returns:
+        The HTML.
+
+    Raises:
+        UserError: lang is neither, or `path` cannot be written.
+    """
+    if lang not in LANGUAGES:
+        raise UserError(f"lang = {lang!r} is neither 'en' nor 'zh'")
+    page = _page(recording, title, lang)
+    if path is not None:
+        try:
+            Path(path).write_text(page, encoding="utf-8", newline="\n")
+        except OSError as e:
+            raise UserError(f"cannot write the page to {str(path)!r}: {e.strerror}") from None
+    return page
+
+
+def in_notebook(recording: Recording, lang: str = "en") -> str:
+    """The page inside a frame, which keeps its styles and keys apart from the notebook's; `lang` as above."""
+    page = html.escape(to_html(recording, lang=lang))
+    name = html.escape(_titles(recording, None)[lang])
+    return (f'<iframe title="{name}" sandbox="allow-scripts" width="100%" height="{NOTEBOOK_HEIGHT}" '
+            f'style="border: 1px solid #8886; border-radius: 8px" srcdoc="{page}"></iframe>')
+
+
+def _page(recording: Recording, title: str | None, lang: str) -> str:
+    data = Data(recording)
+    titles = _titles(recording, title)
+    script, style = _script(), _asset("page.css")
+    parts = {
+        "lang": "zh-CN" if lang == "zh" else "en",
+        "policy": f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
+                  "img-src data:; base-uri 'none'; form-action 'none'",
+        "title": html.escape(titles[lang]),
+        "style": style,
+        "graph": svg(recording, data.titles),
+        "data": _json({"title": titles, **data.json}),
+        "script": script,
+    }
+    # One pass, so that nothing is looked for inside what was put in.
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset("page.html"))
+
+
+def _titles(recording: Recording, title: str | None) -> dict[str, str]:
+    row = equation_of(recording.function)
+    name = getattr(recording.function, "__name__", type(recording.function).__name__)
+    return {"en": title or (row.title if row else name), "zh": title or (row.title_zh if row else name)}
+
+
+def _json(data: dict[str, Any]) -> str:
+    """JSON that cannot end the <script> that it stands in."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _hash(text: str) -> str:
+    """What a content security policy knows an inline script or style by."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+@functools.cache
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _script() -> str:
+    parts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{parts}\n}})();\n'

@@ -1,0 +1,162 @@
+"""A recording of the engine, one step at a time, as lines of text."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from .equation import equation_of
+from .formula import Plain, formula
+from .recording import Recording, Step
+from .source import expression, lines_of, statement
+from .terminal import Lines, Route, labelled, lit, numbers
+
+WORDS = {
+    "en": {"forward": "forward", "backward": "backward", "step": "step {0} of {1}", "formula": "formula",
+           "code": "code", "in": "in", "inputs": "given", "value": "result", "incoming": "dL/dy arrives",
+           "complete": "dL/d({0}) is complete and goes on to what it was computed from", "rule": "rule",
+           "local": "local dy/dx", "contribution": "adds", "accumulated": "dL/d({0}) now",
+           },
+    "zh": {"forward": "前向", "backward": "反向", "step": "第 {0} 步，共 {1} 步", "formula": "公式",
+           "code": "代码", "in": "位于", "inputs": "输入", "value": "结果", "incoming": "传入的梯度 dL/dy",
+           "complete": "dL/d({0}) 已经求全，继续传给计算它所用的量", "rule": "求导规则",
+           "local": "局部导数 dy/dx", "contribution": "本步贡献", "accumulated": "dL/d({0}) 累计",
+           },
+}
+
+
+def name_of(recording: Recording, value: int) -> str:
+    """What to call a value: its variable, or the expression that made it, or its number."""
+    v = recording.values[value]
+    if v.name:
+        return formula(ast.Name(v.name), Plain()) if v.name.isidentifier() else v.name
+    if v.made_by is not None:
+        found = recording.steps[v.made_by].places
+        node = expression(found[-1]) if found else None
+        if node is not None:
+            return formula(node, Plain())
+        return recording.steps[v.made_by].op
+    return numbers(v.data) if v.data.ndim == 0 else f"constant {v.data.shape}"
+
+
+def lines(recording: Recording, index: int, lang: str = "en") -> Lines:
+    """(label, text) of a step, from what it is to the numbers.
+
+    Args:
+        recording: of `trace`.
+        index: of the step.
+        lang: "en" or "zh".
+
+    Raises:
+        IndexError: there is no such step.
+    """
+    w, step = WORDS[lang], recording.steps[index]
+    found = [(w["step"].format(index + 1, len(recording.steps)), f"{w[step.direction]}: {step.op}")]
+    if step.places:
+        place = step.places[-1]
+        node, whole = expression(place), statement(place)
+        if node is not None and whole is not None:
+            found.append((w["formula"], formula(whole, Plain(), now=node)))
+        found.append((w["code"], f"{place.line}: {place.text.strip()}"))
+        if len(step.places) > 1:
+            found.append((w["in"], " > ".join(p.function for p in step.places)))
+    return found + list(_numbers(recording, step, w))
+
+
+def _numbers(recording: Recording, step: Step, w: dict[str, str]) -> Iterator[tuple[str, str]]:
+    given = [(name_of(recording, i), recording.values[i].data) for i in step.inputs if i is not None]
+    result = name_of(recording, step.value)
+    if step.direction == "forward":
+        for name, data in given:
+            yield w["inputs"], name if name == numbers(data) else f"{name} = {numbers(data)}"
+        yield w["value"], f"{result} = {numbers(recording.values[step.value].data)}"
+        return
+    if step.incoming is not None:
+        yield w["incoming"], f"{numbers(step.incoming)}    (y = {result})"
+    if step.argument is None:
+        yield "", w["complete"].format(result)
+        return
+    receiver = step.inputs[step.argument]
+    to = "?" if receiver is None else name_of(recording, receiver)
+    if step.rule:
+        yield w["rule"], step.rule
+    if step.local is not None:
+        yield w["local"], numbers(step.local)
+    yield w["contribution"], numbers(step.contribution)
+    yield w["accumulated"].format(to), numbers(step.accumulated)
+
+
+class RecordingView:
+    """What `terminal.walk` shows of a `Recording`.
+
+    Args:
+        recording: of `trace`.
+        lang: "en" or "zh".
+    """
+
+    def __init__(self, recording: Recording, lang: str = "en") -> None:
+        self.recording, self.lang = recording, lang
+
+    def __len__(self) -> int:
+        return len(self.recording.steps)
+
+    @property
+    def title(self) -> str:
+        row = equation_of(self.recording.function)
+        if row is None:
+            return getattr(self.recording.function, "__name__", "function")
+        return f"{row.title_zh if self.lang == 'zh' else row.title}   ({row.source})"
+
+    def lines(self, index: int) -> Lines:
+        return lines(self.recording, index, self.lang)
+
+    def show(self, index: int) -> Group:
+        """The code of the function that the step is in, with its expression lit, and the step's lines."""
+        step = self.recording.steps[index]
+        code = list(_code(self.recording, step)) if step.places else []
+        return Group(Text(self.title, "bold"), *code, Text(), *labelled(self.lines(index)))
+
+    def follow(self, index: int) -> Route:
+        """The value that the step is about, and the steps that it goes through."""
+        value = self.recording.steps[index].value
+        return name_of(self.recording, value), self.recording.uses(value)
+
+
+def _code(recording: Recording, step: Step) -> Iterator[Text]:
+    """The body of the function, without its docstring, with the expression at work lit."""
+    place = step.places[-1]
+    first, text = lines_of(recording.function)
+    inside = first <= place.line < first + len(text) and place.file == _file(recording.function)
+    if inside:
+        numbered = list(enumerate(text, first))[_body(text):]
+    else:
+        numbered = [(n, line) for n, line in enumerate(place.text.splitlines(), place.line)]
+    for n, line in numbered:
+        if place.line <= n <= place.end_line:
+            begin = place.column if n == place.line else len(line) - len(line.lstrip())
+            yield lit(n, line, begin, place.end_column if n == place.end_line else None)
+        else:
+            yield lit(n, line)
+
+
+def _file(function: Any) -> str:
+    code = getattr(function, "__code__", None)
+    return code.co_filename if code is not None else ""
+
+
+def _body(text: list[str]) -> int:
+    """Index of the first line behind the docstring."""
+    indent = len(text[0]) - len(text[0].lstrip()) if text else 0
+    try:
+        node = ast.parse("\n".join(line[indent:] for line in text)).body[0]
+    except (SyntaxError, IndexError):
+        return 0
+    if not isinstance(node, ast.FunctionDef) or len(node.body) < 2 or ast.get_docstring(node) is None:
+        return 0
+    return node.body[0].end_lineno or 0
+
+

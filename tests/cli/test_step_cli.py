@@ -1,0 +1,71 @@
+"""`minillm step`."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def minillm(*args, cwd=None):
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    env = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run([sys.executable, "-m", "minillm", *args], capture_output=True, text=True, cwd=cwd,
+                          check=False, encoding="utf-8", env=env, timeout=120)
+
+
+@pytest.mark.parametrize(("name", "first"), [
+    ("adam", "Adam"), ("4.1", "softmax cross-entropy"), ("4.2", "gradient descent"), ("4.3", "Adam"),
+    ("lstm", "LSTM cell"), ("softmax-cross-entropy", "softmax cross-entropy")])
+def test_equations_by_name_and_by_section(name, first):
+    done = minillm("step", name, "--plain")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(first)
+    assert "backward" in done.stdout
+
+
+def test_chinese():
+    assert "求导规则" in minillm("step", "4.3", "--lang", "zh").stdout
+
+
+def test_a_function_of_ones_own(tmp_path):
+    (tmp_path / "mine.py").write_text("import numpy as np\ndef loss(x, n):\n    return np.sum(x ** n)\n")
+    done = minillm("step", "mine.py:loss", "--args", "[1.0, 2.0], 3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "∑ xⁿ" in done.stdout
+    assert "[ 3. 12.]" in done.stdout  # d(sum x^3)/dx = 3 x^2
+
+
+@pytest.mark.parametrize(("args", "message"), [
+    (["nosuch"], "no equation is named 'nosuch'"), (["adm"], "did you mean adam"),
+    (["no.py:f"], "there is no file 'no.py'"), (["mine.py:g"], "has no function 'g': it has loss, bad"),
+    (["mine.py:loss"], "say what loss shall be computed with"),
+    (["mine.py:loss", "--args", "import os"], "must be numbers and lists"),
+    (["mine.py:loss", "--args", "[[1.0], [1.0, 2.0]]"], "not of one length"),
+    (["mine.py:bad", "--args", "[1.0]"], "ValueError: no"), (["broken.py:f"], "cannot be run: SyntaxError"),
+    (["mine.py:loss", "--args", "3"], "computed nothing with Tensors"),
+    (["adam", "--at", "99"], "at = 99 is outside the steps 1 to 46"),
+    (["adam", "--lang", "fr"], "must be en or zh"), (["adam", "--html", "x.txt"], "must end in .html")])
+def test_mistakes_are_one_line(tmp_path, args, message):
+    (tmp_path / "mine.py").write_text("def loss(x):\n    return x * 2\n\n"
+                                      "def bad(x):\n    raise ValueError('no')\n")
+    (tmp_path / "broken.py").write_text("def f(:\n")
+    done = minillm("step", *args, cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_kernels_program_by_program():
+    pytest.importorskip("triton", reason="no Triton here: pip install triton")
+    done = minillm("step", "triton:cross-entropy", "--plain")
+    assert done.returncode == 0, done.stderr
+    assert "one_sweep, program 1" in done.stdout
+    assert "elements of X:" in done.stdout
+    assert minillm("step", "triton:adam", "--lang", "zh").returncode == 0
+    wrong = minillm("step", "triton:nosuch")
+    assert wrong.returncode == 1
+    assert "there are triton:cross-entropy and triton:adam" in wrong.stderr

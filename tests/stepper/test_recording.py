@@ -1,0 +1,182 @@
+"""What the stepper records is what the engine computed: values, local derivatives, gradients, places."""
+
+import ast
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from minillm import Tensor, detect_anomaly, formulas, nn
+from minillm.autograd.state import state
+from minillm.formulas import LEDGER
+from minillm.stepper import trace
+from minillm.stepper.source import expression
+
+UNARY = [np.tanh, np.exp, np.sin, np.negative, np.square, lambda x: np.sqrt(1 + x * x),
+         lambda x: x / (1 + np.abs(x))]
+BINARY = [np.add, np.subtract, np.multiply, lambda a, b: a / (1 + b * b), np.maximum]
+REDUCE = [np.sum, np.mean, lambda x: np.max(x, axis=-1), lambda x: x.T @ x]
+
+
+@st.composite
+def programs(draw):
+    """A random computation as a list of (function, indices of what it takes)."""
+    program, n = [], 3
+    for _ in range(draw(st.integers(1, 12))):
+        if draw(st.booleans()):
+            program.append((draw(st.sampled_from(UNARY)), [draw(st.integers(0, n - 1))]))
+        else:
+            two = [draw(st.integers(0, n - 1)) for _ in range(2)]
+            program.append((draw(st.sampled_from(BINARY)), two))
+        n += 1
+    return program, draw(st.sampled_from(REDUCE))
+
+
+def run(program, reduce, a, b, c):
+    values = [a, b, c]
+    for f, which in program:
+        values.append(f(*(values[i] for i in which)))
+    return reduce(values[-1])
+
+
+@settings(max_examples=150)
+@given(programs(), st.integers(0, 2**32 - 1))
+def test_values_and_gradients_are_the_engines(program, seed):
+    program, reduce = program
+    arrays = [x.astype(np.float64) for x in np.random.default_rng(seed).uniform(-1, 1, (3, 2, 3))]
+    recording = trace(functools.partial(run, program, reduce), *arrays)
+    tensors = [Tensor(x, requires_grad=True) for x in arrays]
+    y = run(program, reduce, *tensors)
+    y.sum().backward()
+    assert_array_equal(recording.values[recording.outputs[0]].data, y.numpy())
+    for name, t in zip(recording.inputs, tensors, strict=True):
+        gradient = recording.gradient(name)
+        if t.grad is None:
+            assert gradient is None
+        else:
+            assert_allclose(gradient, t.grad, rtol=1e-12, atol=1e-14)
+    for step in recording.steps:
+        if step.direction == "backward" and step.local is not None:
+            wanted = step.incoming * step.local
+            got = step.contribution
+            if got.shape == wanted.shape:
+                assert_allclose(got, wanted, rtol=1e-10, atol=1e-12)
+
+
+def f(x, w):
+    z = x @ w
+    y = np.tanh(z) + z
+    return (y * y).sum()
+
+
+def test_a_step_knows_its_line_its_expression_and_its_name():
+    recording = trace(f, np.ones((2, 3)), np.full((3, 2), 0.1))
+    texts = [ast.unparse(expression(s.places[-1])) for s in recording.forward_steps]
+    assert texts == ["x @ w", "np.tanh(z)", "np.tanh(z) + z", "y * y", "(y * y).sum()"]
+    names = [recording.values[s.value].name for s in recording.forward_steps]
+    assert names == ["z", "", "y", "", ""]
+    assert list(recording.inputs) == ["x", "w"]
+    assert recording.steps[0].places[-1].text.strip() == "z = x @ w"
+
+
+def test_gradients_accumulate_in_the_order_in_which_they_come():
+    recording = trace(f, np.ones((2, 3)), np.full((3, 2), 0.1))
+    z = recording.forward_steps[0].value
+    received = [s for s in recording.steps if s.direction == "backward" and s.argument is not None
+                and s.inputs[s.argument] == z]
+    assert [s.op for s in received] == ["add", "tanh"]  # z is used twice
+    assert_allclose(received[1].accumulated, received[0].contribution + received[1].contribution)
+    assert_array_equal(received[-1].accumulated, recording.values[z].gradient)
+    assert received[1].rule == "g * (1 - y * y)"
+
+
+def test_one_number_can_be_followed():
+    recording = trace(f, np.ones((2, 3)), np.full((3, 2), 0.1))
+    z = recording.forward_steps[0].value
+    ops = [(recording.steps[i].direction, recording.steps[i].op) for i in recording.uses(z)]
+    assert ops[:3] == [("forward", "matmul"), ("forward", "tanh"), ("forward", "add")]
+    assert ops[-1] == ("backward", "matmul")
+
+
+def has_arrays(row):
+    example = row.example(np.random.default_rng(0))
+    return any(isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in example)
+
+
+@pytest.mark.parametrize("name", [name for name, row in LEDGER.items() if has_arrays(row)])
+def test_every_equation_of_the_ledger_can_be_stepped(name):
+    row = LEDGER[name]
+    example = row.example(np.random.default_rng(0))
+    recording = trace(row.reference, *example)
+    assert recording.result is not None
+    wanted = row.reference(*example)
+    wanted = wanted[0] if isinstance(wanted, tuple) else wanted
+    assert_allclose(recording.values[recording.outputs[0]].data, wanted, rtol=1e-12)
+    for step in recording.steps:
+        assert step.places[0].function == name
+        assert expression(step.places[-1]) is not None
+        if step.direction == "backward" and step.argument is not None:
+            assert step.rule, step.op
+
+
+def test_formulas_inside_formulas_are_steps_of_their_own():
+    recording = trace(formulas.softmax_cross_entropy, np.zeros((2, 3)), np.array([0, 2]))
+    paths = {tuple(p.function for p in s.places) for s in recording.steps}
+    assert ("softmax_cross_entropy", "log_softmax") in paths
+
+
+def test_fused_ops_are_one_step_and_layers_are_entered():
+    layer = nn.LSTM(3, 4, rng=np.random.default_rng(0), dtype=np.float64)
+    recording = trace(lambda x: layer(x)[0].sum(), np.ones((2, 5, 3)))
+    assert "lstm" in [s.op for s in recording.forward_steps]
+    x = Tensor(np.ones((2, 5, 3)), requires_grad=True)
+    layer(x)[0].sum().backward()
+    assert_allclose(recording.gradient("x"), x.grad)
+
+
+def test_methods_and_objects_that_are_called():
+    class Scale:
+        def __call__(self, x):
+            return self.twice(x).sum()
+
+        def twice(self, x):
+            return 2 * x
+
+    for g in (Scale(), Scale().__call__):
+        recording = trace(g, np.arange(3.0))
+        assert [p.function for p in recording.steps[0].places] == ["__call__", "twice"]
+        assert_array_equal(recording.gradient("x"), [2, 2, 2])
+
+
+def test_arguments_are_not_touched_and_the_observer_is_put_back():
+    x = np.arange(3.0)
+    with detect_anomaly():
+        before = state.observer
+        trace(lambda x: (x * x).sum(), x)
+        assert state.observer is before
+    assert_array_equal(x, np.arange(3.0))
+    with pytest.raises(ZeroDivisionError):
+        trace(lambda x: x.sum() + 1 / 0, x)
+    assert state.observer is None
+
+
+def test_what_depends_on_nothing_has_no_backward_steps():
+    recording = trace(lambda n: np.arange(n), 3)
+    assert recording.steps == []
+    assert recording.result is None
+
+
+def test_messages():
+    with pytest.raises(TypeError, match="f must be a function, not int"):
+        trace(3)
+
+    def long(x):
+        for _ in range(30_000):
+            x = x + 1
+        return x
+
+    with pytest.raises(ValueError, match="more than 20,000 steps"):
+        trace(long, np.ones(1))
