@@ -80,7 +80,7 @@ def test_formulas_lists_every_equation() -> None:
     assert r"\hat{m}_t = \frac{m_t}{1 - \beta_1^t}" in one
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["train", "lm"], ["generate"], ["perplexity"],
+@pytest.mark.parametrize("command", [[], ["train"], ["train", "lm"], ["generate"], ["perplexity"], ["learn"],
                                      ["formulas"], ["step"], ["doctor"]])
 def test_help(command: list[str]) -> None:
     done = minillm(*command, "--help")

@@ -1,0 +1,272 @@
+"""Checks of lesson 02: cross-entropy of one-hot rows, softmax, cross-entropy from logits, its gradient."""
+
+import numpy as np
+
+from minillm import formulas
+from minillm.course import Exercise
+
+# ---- cross_entropy -----------------------------------------------------------------------------------------
+
+
+def distributions(rng):
+    yield np.array([[1, 0, 0], [0, 1, 0]]), np.array([[0.7, 0.2, 0.1], [0.25, 0.5, 0.25]])
+    p = rng.uniform(0.1, 1, (5, 4))
+    yield np.eye(4)[[0, 3, 1, 1, 2]], p / p.sum(1, keepdims=True)
+    yield np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), np.array([[1.0, 0.0], [0.5, 0.5], [0.25, 0.75]])
+    yield np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[0.0, 1.0], [0.5, 0.5]])
+
+
+def cross_entropy(y, p):
+    with np.errstate(divide="ignore"):
+        return formulas.cross_entropy(y, p)
+
+
+def typed_in(y, p):
+    return -np.sum(y * np.log(p)) / len(y)
+
+
+def binary(y, p):
+    return -np.sum(y * np.log(np.where(y == 0, 1, p)) + (1 - y) * np.log(np.where(y == 1, 1, 1 - p))) / len(y)
+
+
+CROSS_ENTROPY = Exercise(
+    "cross_entropy", distributions, cross_entropy,
+    hints=[
+        ("Write the formula first: y * np.log(p), summed, over N, with a minus. Then look at a p that is 0 "
+         "where y is 0.",
+         "先照式子写：y * np.log(p)，求和，除以 N，加负号。然后看看：y 为 0 处的 p 若也是 0，会怎样？"),
+        ("In floating point 0 * log(0) is nan. Where y is 0, let the logarithm see a harmless number: "
+         "np.where helps.",
+         "在浮点数里 0 * log(0) 是 nan。y 为 0 的地方，给对数一个无害的数就行，可以用 np.where。"),
+        ("log_p = np.log(np.where(y == 0, 1, p)), and then -np.sum(y * log_p) / len(y).",
+         "log_p = np.log(np.where(y == 0, 1, p))，再算 -np.sum(y * log_p) / len(y)。"),
+    ],
+    wrong={
+        "typed_in": (typed_in,
+            "right where all p are positive; but 0 * log(0) is nan, and one nan spoils the sum. A word that "
+            "did not come costs nothing, even with probability 0.",
+            "p 全为正时是对的；但 0 * log(0) 是 nan，一个 nan 就毁掉整个和。没有出现的词，哪怕概率为 0，也不"
+            "花代价。"),
+        "patched": (lambda y, p: -np.sum(y * np.log(p + 1e-12)) / len(y),
+            "a little something was added to p: a word that came with probability 0 costs inf, and should "
+            "say so. Keep the logarithm away from the places where y is 0 instead.",
+            "在 p 上加了一点东西：真正出现的词概率若为 0，代价就该是 inf，不应掩盖。应当让对数避开 y 为 0 的"
+            "地方。"),
+        "all_elements": (lambda y, p: -np.mean(y * np.log(np.where(y == 0, 1, p))),
+            "np.mean divides by N V, the formula by N only: the sum over the vocabulary is a sum.",
+            "np.mean 除以的是 N V，而式子里只除以 N：对词表的求和就是求和，不取平均。"),
+        "not_averaged": (lambda y, p: -np.sum(y * np.log(np.where(y == 0, 1, p))),
+            "this is the sum over the samples: divide by N.",
+            "这是对各样本的和：还要除以 N。"),
+        "no_minus": (lambda y, p: np.sum(y * np.log(np.where(y == 0, 1, p))) / len(y),
+            "this is the log-likelihood, which is at most 0; the loss is its negative.",
+            "这是对数似然，总不大于 0；损失是它的相反数。"),
+        "bits": (lambda y, p: -np.sum(y * np.log2(np.where(y == 0, 1, p))) / len(y),
+            "this is in bits: np.log2. The loss is in nats: np.log.",
+            "用了 np.log2，单位是比特；损失的单位是奈特，要用 np.log。"),
+        "other_words_too": (binary,
+            "the terms (1 - y) log(1 - p) belong to yes-or-no questions, one for each word. Here one word of "
+            "V comes: the formula of section 4.1 has y log p alone.",
+            "(1 - y) log(1 - p) 是逐词做是非题时才有的项。这里是从 V 个词里出一个，4.1 节的式子只有 y log "
+            "p。"),
+    },
+    why=("In each row only one term is not 0: the loss is the mean of -log p of what came, and the one-hot "
+         "code is a way to write \"of what came\" as a sum.",
+         "每行只有一项不为 0：损失就是真正出现的词的 -log p 的平均，one-hot 不过是把“真正出现的”写成求和的办"
+         "法。"))
+
+# ---- softmax -----------------------------------------------------------------------------------------------
+
+
+def scores(rng):
+    yield (np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 0.0]]),)
+    yield (rng.normal(size=(4, 5)),)
+    yield (np.array([[1000.0, 1001.0, 1002.0], [-1000.0, -1001.0, -1002.0]]),)
+    yield (np.array([[2000.0, 0.0, 0.0, 0.0], [-3.0, 0.0, 3.0, 0.5], [700.0, -700.0, 0.0, 1.0]]),)
+
+
+def ratio(e, axis=1):
+    return e / np.sum(e, axis=axis, keepdims=True)
+
+
+SOFTMAX = Exercise(
+    "softmax", scores, formulas.softmax,
+    hints=[
+        ("Which number can be subtracted from a whole row so that no exponent is positive?",
+         "从整行里减去哪个数，能使所有指数都不为正？"),
+        ("The maximum of each row, along axis 1. With keepdims=True it has the shape (N, 1), and broadcasts.",
+         "每行的最大值，沿第 1 轴取。加上 keepdims=True，形状是 (N, 1)，就能广播。"),
+        ("e = np.exp(x - np.max(x, axis=1, keepdims=True)), then e / np.sum(e, axis=1, keepdims=True).",
+         "e = np.exp(x - np.max(x, axis=1, keepdims=True))，再算 e / np.sum(e, axis=1, keepdims=True)。"),
+    ],
+    wrong={
+        "as_it_stands": (lambda x: ratio(np.exp(x)),
+            "right for small logits; but exp(1000) is inf, and exp(-1000) is 0: subtract the largest of the "
+            "row first.",
+            "logits 小的时候是对的；但 exp(1000) 是 inf，exp(-1000) 是 0：先减去这一行的最大值。"),
+        "one_maximum_for_all": (lambda x: ratio(np.exp(x - np.max(x))),
+            "this subtracts the largest of the whole array: in a row far below it every exponential is 0, "
+            "and so is their sum. Take the maximum of each row, axis=1, keepdims=True.",
+            "减去的是整个数组的最大值：若某一行远低于它，那一行的指数就全为 0，和也是 0。应取每行的最大"
+            "值，axis=1, keepdims=True。"),
+        "mean_subtracted": (lambda x: ratio(np.exp(x - np.mean(x, axis=1, keepdims=True))),
+            "the mean was subtracted: one large logit among small ones still overflows. Subtract the "
+            "maximum.",
+            "减的是平均值：一堆小数里有一个大数，照样上溢。要减最大值。"),
+        "clipped": (lambda x: ratio(np.exp(np.clip(x, -700, 700))),
+            "clipping keeps exp in range, and changes the probabilities: 1000, 1001 and 1002 are no longer "
+            "different. Subtract the maximum, which changes nothing.",
+            "截断虽然不再溢出，却改变了概率：1000、1001、1002 变得没有分别。减最大值则什么也不改变。"),
+        "columns": (lambda x: ratio(np.exp(x - np.max(x, axis=0, keepdims=True)), 0),
+            "here the columns sum to 1: the words of one sample stand in a row, axis=1.",
+            "这样是每列之和为 1：一个样本的各个词排成一行，应沿 axis=1。"),
+        "all_together": (lambda x: np.exp(x - x.max()) / np.sum(np.exp(x - x.max())),
+            "the whole array sums to 1: each row should, on its own. np.max and np.sum need axis=1, "
+            "keepdims=True.",
+            "整个数组之和为 1：应当每行各自为 1。np.max 和 np.sum 都要加 axis=1, keepdims=True。"),
+        "no_exp": (lambda x: ratio(x - np.min(x, axis=1, keepdims=True) + 1e-12),
+            "the exponential is missing: the scores themselves were made positive and divided by their sum.",
+            "漏了指数函数：只是把分数变成正的，再除以总和。"),
+    },
+    why=("Subtracting m divides numerator and denominator by exp(m): the same probabilities, but no exponent "
+         "above 0, and a sum of at least 1.",
+         "减去 m，等于分子分母同除以 exp(m)：概率不变，而指数都不超过 0，总和至少是 1。"))
+
+# ---- softmax_cross_entropy and its gradient ----------------------------------------------------------------
+
+
+def samples(rng):
+    yield np.array([[2.0, 1.0, 0.0], [0.0, 0.0, 0.0]]), np.array([0, 2])
+    yield rng.normal(size=(5, 4)), rng.integers(0, 4, 5)
+    yield rng.normal(size=(3, 7)) * 3, np.array([6, 0, 6])
+    yield np.array([[1000.0, 1001.0, 1002.0], [-1000.0, -1001.0, -1002.0]]), np.array([1, 1])
+    yield np.array([[0.0, 800.0], [800.0, 0.0], [5000.0, 5000.0]]), np.array([0, 0, 1])
+
+
+def log_softmax(x):
+    return formulas.log_softmax(x)
+
+
+def picked(a, labels):
+    return a[np.arange(len(labels)), labels]
+
+
+def without_shift(logits, labels):
+    return np.mean(np.log(np.sum(np.exp(logits), axis=1)) - picked(logits, labels))
+
+
+def shift_half_undone(logits, labels):
+    m = np.max(logits, axis=1)
+    lse = np.log(np.sum(np.exp(logits - m[:, None]), axis=1))
+    return np.mean(lse - picked(logits, labels))
+
+
+FROM_LOGITS = Exercise(
+    "softmax_cross_entropy", samples, formulas.softmax_cross_entropy,
+    hints=[
+        ("Never form p. What is log p, if p is exp(x) over a sum of exponentials?",
+         "不要把 p 算出来。p 是 exp(x) 除以一个和，那么 log p 等于什么？"),
+        ("With z = x - m, the loss of a sample is log(sum(exp(z))) - z[label]: m cancels. Pick z[label] of "
+         "every row with z[np.arange(N), labels].",
+         "令 z = x - m，一个样本的损失就是 log(sum(exp(z))) - z[label]，m 消掉了。用 z[np.arange(N), labels] "
+         "从每行取出 z[label]。"),
+        ("`z = logits - np.max(logits, axis=1, keepdims=True)`, then the mean of `np.log(np.sum(np.exp(z), "
+         "axis=1)) - z[np.arange(N), labels]`.",
+         "先令 `z = logits - np.max(logits, axis=1, keepdims=True)`，再对 `np.log(np.sum(np.exp(z), axis=1)) "
+         "- z[np.arange(N), labels]` 取平均。"),
+    ],
+    wrong={
+        "log_of_softmax": (lambda x, y: -np.mean(np.log(picked(formulas.softmax(x), y))),
+            "this is the logarithm of softmax: where the right word is far behind, softmax has already "
+            "rounded its probability to 0. Compute log p as x - lse(x).",
+            "这是对 softmax 的结果取对数：正确的词若远远落后，softmax 已经把它的概率舍成了 0。log p 要用 x - "
+            "lse(x) 来算。"),
+        "patched": (lambda x, y: -np.mean(np.log(picked(formulas.softmax(x), y) + 1e-12)),
+            "the patch hides the inf: the loss stops at 27.6 although it should be 800. Compute log p as x - "
+            "lse(x).",
+            "补丁掩盖了 inf：损失本该是 800，却停在 27.6。log p 要用 x - lse(x) 来算。"),
+        "without_shift": (without_shift,
+            "right for small logits; exp(1000) is inf. Subtract the maximum of each row first.",
+            "logits 小的时候是对的；但 exp(1000) 是 inf。先减去每行的最大值。"),
+        "shift_half_undone": (shift_half_undone,
+            "m was subtracted inside the exponential, but not from the logit of the label: use z = x - m in "
+            "both places, or add m to the lse.",
+            "指数里减了 m，标签的 logit 却没有减：两处都用 z = x - m，或者给 lse 加回 m。"),
+        "all_columns": (lambda x, y: -np.mean(log_softmax(x)[:, y]),
+            "x[:, labels] takes the columns of all labels from every row. One number for each row is wanted: "
+            "x[np.arange(N), labels].",
+            "x[:, labels] 从每一行里把所有标签对应的列都取了出来。每行只要一个数：x[np.arange(N), labels]。"),
+        "not_averaged": (lambda x, y: -np.sum(picked(log_softmax(x), y)),
+            "this is the sum over the samples: take the mean.",
+            "这是对各样本的和：要取平均。"),
+        "logit_of_label": (lambda x, y: -np.mean(picked(x, y)),
+            "this is minus the logit of the label, without the lse: it could be made as small as one likes "
+            "by making all logits large.",
+            "这只是标签 logit 的相反数，漏了 lse：只要把所有 logits 调大，它就可以要多小有多小。"),
+        "no_minus": (lambda x, y: np.mean(picked(log_softmax(x), y)),
+            "this is the log-likelihood, which is at most 0; the loss is its negative.",
+            "这是对数似然，总不大于 0；损失是它的相反数。"),
+    },
+    why=("log and exp are undone on paper, so the computer never has to round a probability to 0 and take "
+         "its logarithm. A loss of 800 comes out as 800.",
+         "对数与指数在纸上就抵消了，计算机不必先把概率舍成 0 再取对数。损失该是 800，算出来就是 800。"))
+
+
+def grad(logits, labels):
+    return (formulas.softmax(logits) - one_hot(logits, labels)) / len(labels)
+
+
+def one_hot(logits, labels):
+    return np.eye(logits.shape[1])[labels]
+
+
+def softmax_as_it_stands(x):
+    return ratio(np.exp(x))
+
+
+GRADIENT = Exercise(
+    "softmax_cross_entropy_grad", samples, grad,
+    hints=[
+        ("Three steps: p, the stable softmax of the logits; take away 1 at the labels; divide by N.",
+         "分三步：p，即 logits 的稳定的 softmax；在标签处减 1；除以 N。"),
+        ("p[np.arange(N), labels] -= 1 takes 1 away from one element of each row. p is your own array, so "
+         "that is allowed.",
+         "p[np.arange(N), labels] -= 1 从每行的一个元素减去 1。p 是你自己算出的数组，可以改。"),
+        ("`e = np.exp(logits - np.max(logits, axis=1, keepdims=True))`, then `p = e / np.sum(e, axis=1, "
+         "keepdims=True)`, `p[np.arange(N), labels] -= 1`, and return `p / N`.",
+         "先算 `e = np.exp(logits - np.max(logits, axis=1, keepdims=True))`，再算 `p = e / np.sum(e, axis=1, "
+         "keepdims=True)` 和 `p[np.arange(N), labels] -= 1`，最后返回 `p / N`。"),
+    ],
+    wrong={
+        "not_averaged": (lambda x, y: formulas.softmax(x) - one_hot(x, y),
+            "this is the gradient of the sum of the losses: L is their mean, so divide by N.",
+            "这是损失之和的梯度：L 是平均，所以还要除以 N。"),
+        "sign": (lambda x, y: -grad(x, y),
+            "this is y - p, the direction that makes the loss smaller; the gradient points the other way, p "
+            "- y.",
+            "这是 y - p，即损失减小的方向；梯度指向反方向，是 p - y。"),
+        "no_labels": (lambda x, y: formulas.softmax(x) / len(y),
+            "this is p / N: take away 1 at the label of each row.",
+            "这是 p / N：还要在每行的标签处减 1。"),
+        "label_numbers": (lambda x, y: (formulas.softmax(x) - y[:, None]) / len(y),
+            "the label's number itself was taken away from the whole row: take away its one-hot row, 1 at "
+            "the label and 0 elsewhere.",
+            "把标签的编号从整行里减掉了：要减的是它的 one-hot 行，标签处为 1，别处为 0。"),
+        "whole_array": (lambda x, y: (formulas.softmax(x) - one_hot(x, y)) / x.size,
+            "this is divided by N V: the mean is over the N samples only.",
+            "多除了 V：平均只对 N 个样本取。"),
+        "as_it_stands": (lambda x, y: (softmax_as_it_stands(x) - one_hot(x, y)) / len(y),
+            "right for small logits; exp(1000) is inf. Subtract the maximum of each row first.",
+            "logits 小的时候是对的；但 exp(1000) 是 inf。先减去每行的最大值。"),
+        "softmax_slope": (lambda x, y: formulas.softmax(x) * (1 - formulas.softmax(x)) / len(y),
+            "p (1 - p) is the slope of softmax itself, and only its diagonal. The loss's gradient has the "
+            "logarithm in it too, and comes to p - y.",
+            "p (1 - p) 是 softmax 自己的导数，而且只是对角线。损失的梯度里还有对数，合起来是 p - y。"),
+    },
+    why=("Each row sums to 0, since probabilities only move from one word to another; and no element is "
+         "larger than 1/N, however large the loss. This is what training kernels compute in one pass, with "
+         "no probability ever stored.",
+         "每行之和为 0，因为概率只是从一个词挪到另一个词；不论损失多大，每个元素都不超过 1/N。训练用的内核正"
+         "是这样一遍算成，连概率都不必保存。"))
+
+EXERCISES = [CROSS_ENTROPY, SOFTMAX, FROM_LOGITS, GRADIENT]

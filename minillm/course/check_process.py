@@ -1,0 +1,123 @@
+"""Check a function of the learner's file in a process of its own, so that an endless loop ends.
+
+The process is `python -m minillm.course.check_process LESSON CHECKS EXERCISE SECONDS ANSWER`.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TextIO
+
+from .checks import check
+from .exercise import load_exercises
+from .result import Result
+from .student import CannotLoad, load_function
+
+GRACE = 60.0  # seconds for starting Python on a busy machine
+LOADING = 30.0  # more than the limit, for importing what the function needs
+
+
+def check_file(lesson: str | Path, checks: str | Path, exercise: str, *,
+               seconds: float | None = None) -> Result:
+    """Check a function of a learner's file.
+
+    Args:
+        lesson: the learner's lesson.py.
+        checks: the lesson's checks.py.
+        exercise: name of the function.
+        seconds: how long it may take; None for the exercise's own limit.
+
+    Raises:
+        RuntimeError: the check itself cannot run.
+    """
+    with tempfile.TemporaryDirectory(prefix="minillm-check-") as folder:
+        answer = Path(folder, "answer.json")
+        # Absolute: the process runs in the learner's folder, whose files are no modules of ours.
+        given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+        paths = [str(Path(__file__).parents[2]), *map(os.path.abspath, given)]
+        environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONIOENCODING="utf-8",
+                           MPLBACKEND="Agg", PYTHONPATH=os.pathsep.join(paths))
+        # -P: a file numpy.py in the learner's folder is not NumPy.
+        file = Path(lesson).resolve()
+        command = [sys.executable, "-P", "-m", __name__, str(file), str(Path(checks).resolve()), exercise,
+                   "" if seconds is None else repr(seconds), str(answer)]
+        log = Path(folder, "log")
+        with log.open("wb") as errors:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                       stderr=errors, env=environment, cwd=file.parent)
+            try:
+                process.wait(GRACE + LOADING + 2 * (seconds or 60.0))
+            except subprocess.TimeoutExpired:
+                pass
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+        stack = _read(answer.with_suffix(".stack"))
+        if answer.exists():
+            return Result.from_json(json.loads(answer.read_text(encoding="utf-8")))
+        if "Timeout" in stack or process.returncode is None or process.returncode < 0:
+            return _stuck(exercise, str(file), stack)
+        begun = answer.with_suffix(".begun").exists()
+        if begun:
+            return Result(exercise, False, "ended", f"{exercise} ended Python itself (os._exit, or a crash); "
+                          "it should return its result",
+                          f"{exercise} 让 Python 整个退出了（os._exit，或者崩溃）；它应当返回结果")
+        last = (_read(log).strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(f"the check of {exercise} could not run: {last}")
+
+
+def _stuck(exercise: str, lesson: str, stack: str) -> Result:
+    """What to say to a function that does not come to its end: with the learner's line it was at."""
+    lines = [int(n) for file, n in re.findall(r'File "(.*)", line (\d+) in ', stack) if file == lesson]
+    limits = [float(s) for s in re.findall(r"limit (\S+)", stack)]
+    after = f"{limits[-1]:g} s" if limits else "the time limit"
+    after_zh = f"{limits[-1]:g} 秒" if limits else "时限"
+    at = lines[0] if lines else None
+    en, zh = f"{exercise} is still running after {after}", f"{exercise} 运行了 {after_zh}还没有结束"
+    if at is not None:
+        en, zh = f"{en}, at line {at}", f"{zh}，停在第 {at} 行"
+    return Result(exercise, False, "too_slow", f"{en}: a loop that never ends?", f"{zh}：是不是死循环？",
+                  "endless", at)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+def _main(lesson: str, checks: str, name: str, seconds: str, answer: str) -> None:
+    exercise = load_exercises(checks)[name]
+    out = Path(answer)
+    limit = float(seconds) if seconds else exercise.seconds
+    out.with_suffix(".begun").touch()
+    with out.with_suffix(".stack").open("w") as stack:
+        try:
+            _end_after(limit + LOADING, stack)
+            function = load_function(lesson, name)
+            _end_after(limit, stack)
+            result = check(exercise, function)
+        except CannotLoad as error:
+            result = error.result
+        faulthandler.cancel_dump_traceback_later()
+    half = out.with_suffix(".half")
+    half.write_text(json.dumps(result.to_json()), encoding="utf-8")
+    os.replace(half, out)
+    os._exit(0)  # whatever threads the function left running
+
+
+def _end_after(seconds: float, stack: TextIO) -> None:
+    """End this process then, with a note of where it was."""
+    stack.write(f"limit {seconds}\n")
+    stack.flush()
+    faulthandler.dump_traceback_later(seconds, exit=True, file=stack)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

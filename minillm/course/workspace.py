@@ -1,0 +1,189 @@
+"""The learner's own copy of the lessons: made by `start`, found as git finds a repository."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from minillm.errors import UserError
+
+from .percent import LessonError, learners_version, parse, serialise
+from .progress import Progress
+from .shelf import Shelf, lessons_folder
+
+MARKER = ".minillm-course"
+TEXTS = ("en", "zh", "both")
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class Course:
+    """A learner's copy.
+
+    Attributes:
+        folder: where it is.
+        texts: which texts its lessons have: "en", "zh" or "both".
+        shelf: the lessons that it was copied from.
+        progress: what the learner has done.
+    """
+
+    folder: Path
+    texts: str
+    shelf: Shelf
+    progress: Progress
+
+    @property
+    def lang(self) -> str:
+        """The language to speak."""
+        return "zh" if self.texts == "zh" else "en"
+
+    def file(self, slug: str) -> Path:
+        """The learner's file of a lesson."""
+        return self.folder / "lessons" / slug / "lesson.py"
+
+    def stubs(self, slug: str) -> str:
+        """A lesson's text as the learner gets it."""
+        return serialise(learners_version(self.shelf.lessons[slug], self.texts))
+
+    def copy_missing(self) -> list[str]:
+        """Copy the lessons that the copy lacks, as after an update of the package; their slugs."""
+        missing = [slug for slug in self.shelf.slugs if not self.file(slug).exists()]
+        for slug in missing:
+            _write(self.file(slug), self.stubs(slug))
+        return missing
+
+    def line_of(self, slug: str, exercise: str) -> int | None:
+        """The line where the exercise stands in the learner's file, if it does."""
+        try:
+            text = self.file(slug).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+        match = re.search(rf"^(?:def|class)\s+{exercise}\b", text, re.M)
+        return None if match is None else text.count("\n", 0, match.start()) + 1
+
+    def reset(self, slug: str, exercise: str = "", now: datetime | None = None) -> Path | None:
+        """Put a stub in an exercise's place, or the whole lesson as it was; what stood there is kept.
+
+        Returns:
+            The copy of the file as it was; None if there was no file.
+
+        Raises:
+            UserError: the exercise's cell cannot be found, or the disk refuses.
+        """
+        path = self.file(slug)
+        text = self.stubs(slug)
+        if exercise and path.exists():
+            text = self._with_stub(slug, exercise)
+        kept = self._keep(path, now) if path.exists() else None
+        _write(path, text)
+        self.progress.add("reset", (slug, exercise))
+        return kept
+
+    def _with_stub(self, slug: str, exercise: str) -> str:
+        whole = f"`minillm learn reset {slug}` resets the whole lesson and keeps what is there"
+        try:
+            mine = parse(self.file(slug).read_text(encoding="utf-8"))
+            cell = mine.cell_of(exercise)
+        except (LessonError, UnicodeDecodeError, KeyError):
+            raise UserError(f"{self.file(slug)} has no cell of {exercise} any more; {whole}") from None
+        new = parse(self.stubs(slug)).cell_of(exercise)
+        return mine.header + "".join(c.marker + (new.text if c is cell else c.text) for c in mine.cells)
+
+    def _keep(self, path: Path, now: datetime | None) -> Path:
+        folder = self.folder / "backups" / path.parent.name
+        stem = f"lesson.{now or datetime.now():%Y-%m-%d.%H-%M-%S}"
+        names = (f"{stem}{suffix}.py" for suffix in ("", *(f".{i}" for i in range(2, 1000))))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            data = path.read_bytes()
+            for name in names:
+                try:
+                    with (folder / name).open("xb") as file:
+                        file.write(data)
+                except FileExistsError:
+                    continue
+                return folder / name
+        except OSError as error:
+            raise UserError(f"nothing was reset: {folder} cannot hold a copy ({error.strerror})") from None
+        raise UserError(f"{folder} is full of copies; nothing was reset")
+
+
+def start(folder: str | Path, texts: str = "en") -> Course:
+    """Make a learner's copy.
+
+    Args:
+        folder: a new or empty one, outside the package.
+        texts: "en", "zh" or "both".
+
+    Raises:
+        UserError: the folder is not to be had.
+    """
+    folder = Path(folder).absolute()
+    if texts not in TEXTS:
+        raise UserError(f"lang = {texts!r} must be en, zh or both")
+    refuse_package(folder)
+    if (folder / MARKER).exists():
+        raise UserError(f"{folder} already holds a course: cd there, then `minillm learn`")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is not empty; name a new folder, such as my-course")
+    course = Course(folder, texts, Shelf(lessons_folder()), Progress(folder / "progress.txt"))
+    course.copy_missing()
+    # Last: a folder with this file is whole.
+    _write(folder / MARKER, f"# A copy of the lessons, made by `minillm learn start`.\nlang: {texts}\n")
+    return course
+
+
+def find(where: str | Path | None = None) -> Course:
+    """The learner's copy that a folder lies in.
+
+    Args:
+        where: None for the current folder.
+
+    Raises:
+        UserError: it lies in none.
+    """
+    try:
+        here = Path(where).absolute() if where is not None else Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the current folder is gone: cd to your course") from None
+    for folder in (here, *here.parents):
+        marker = folder / MARKER
+        if marker.is_file():
+            refuse_package(folder)
+            match = re.search(r"^lang:\s*(\w+)", marker.read_text(encoding="utf-8", errors="replace"), re.M)
+            texts = match[1] if match and match[1] in TEXTS else "en"
+            progress = Progress.read(folder / "progress.txt")
+            return Course(folder, texts, Shelf(lessons_folder()), progress)
+    raise UserError("no course in this folder or above it: `minillm learn start my-course` makes one, then "
+                    "`cd my-course`")
+
+
+def refuse_package(folder: Path) -> None:
+    """A learner's copy is not made, or used, inside the package.
+
+    Raises:
+        UserError: it would be.
+    """
+    folder = folder.resolve()
+    root = PACKAGE.parent
+    taken = [PACKAGE, lessons_folder()]
+    if (root / "pyproject.toml").exists():  # a checkout
+        taken += [root / "kernels", root / "tests", root / "lessons"]
+    if any(folder == t or t in folder.parents for t in taken) or folder == root:
+        raise UserError(f"{folder} belongs to the package itself: work in a copy elsewhere, as in "
+                        "`minillm learn start my-course`")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    half = path.with_name(f".{path.name}.half")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(half, path)
+    except OSError as error:
+        half.unlink(missing_ok=True) if half.parent.is_dir() else None
+        raise UserError(f"{path} cannot be written ({error.strerror})") from None
