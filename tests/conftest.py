@@ -1,6 +1,7 @@
 """What every test shares: quiet threads, hypothesis profiles, and a random generator."""
 
 import os
+import shutil
 import zlib
 
 # Before NumPy or torch is imported: a test worker is one thread, for speed when there are several
@@ -18,6 +19,33 @@ import pytest
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update",
+           "--disable-background-networking", "--disable-sync"]
+
+
+def missing(what):
+    """No browser: a test less on a learner's machine, a failure in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must run these tests: {what}")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's chromium, for pages that are opened from the disk."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright is not installed: pip install playwright")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        missing("no chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The stepper's page in Debian's chromium, from a file:// address, by mouse and by keyboard alone."""
 
-import os
-import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -10,32 +8,6 @@ import pytest
 from minillm.autograd import fused
 from minillm.formulas import LEDGER
 from minillm.stepper import trace
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update",
-           "--disable-background-networking", "--disable-sync"]
-
-
-def missing(what):
-    """No browser: a test less on a learner's machine, a failure in CI."""
-    if os.environ.get("CI"):
-        pytest.fail(f"CI must run these tests: {what}")
-    pytest.skip(what)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright is not installed: pip install playwright")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        missing("no chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
-        yield browser
-        browser.close()
 
 
 class Stepper:
