@@ -169,6 +169,12 @@ def test_dollars_in_code_are_no_formulas_and_html_is_escaped():
     assert "$a$ &lt; b" in made
 
 
+def test_a_formula_in_a_heading_is_read_in_the_contents():
+    text = Markdown()
+    text.html("## The limit $2/c$ of `x`\n\nbody\n")
+    assert [(s.title, s.text.strip()) for s in text.sections] == [("The limit 2/c of x", "body")]
+
+
 def test_formulas_keep_display_and_inline_apart():
     assert 'display="block"' in mathml("x", display=True)
     assert 'display="inline"' in mathml("x")

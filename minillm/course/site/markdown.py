@@ -114,7 +114,8 @@ def code_html(code: str) -> str:
 
 
 def _words(made: str) -> str:
-    return re.sub(r"<[^>]+>", "", made)
+    """What a <math> element reads, without its marks."""
+    return html.unescape(re.sub(r"<[^>]+>", "", made))
 
 
 @functools.cache

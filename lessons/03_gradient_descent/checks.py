@@ -1,0 +1,242 @@
+"""Checks of lesson 03: gradient descent."""
+
+import numpy as np
+
+from minillm import formulas
+from minillm.course import Exercise
+
+
+def _unit(g):
+    norm = np.linalg.norm(g)
+    return g / norm if norm else g
+
+
+def step_cases(rng):
+    yield np.array([0.0]), np.array([-6.0]), 0.1
+    yield np.array([1.0, 2.0, -1.0]), np.array([0.5, 0.0, -4.0]), 0.5
+    yield rng.normal(size=(3, 4)), rng.normal(size=(3, 4)), 0.03
+
+
+def limit_cases(rng):
+    yield (np.diag([1.0, 25.0]),)
+    yield (np.array([[3.0, 2.0], [2.0, 3.0]]),)
+    B = rng.normal(size=(4, 4))
+    yield (B @ B.T + np.eye(4),)
+
+
+def cubes(theta):
+    return float(np.sum(theta**3))
+
+
+def waves(theta):
+    return float(np.sum(np.sin(theta) * np.arange(1, theta.size + 1).reshape(theta.shape)))
+
+
+def product(theta):
+    return float(np.prod(theta))
+
+
+def gradient_cases(rng):
+    yield cubes, np.array([1.0, 2.0, -1.0]), 0.1
+    yield waves, rng.normal(size=(2, 3)), 1e-3
+    yield product, rng.normal(size=4), 1e-3
+
+
+def central(f, theta, h=1e-5):
+    g = np.zeros_like(theta)
+    for i in np.ndindex(theta.shape):
+        e = np.zeros_like(theta)
+        e[i] = h
+        g[i] = (f(theta + e) - f(theta - e)) / (2 * h)
+    return g
+
+
+def one_sided(f, theta, h=1e-5):
+    g = np.zeros_like(theta)
+    for i in np.ndindex(theta.shape):
+        e = np.zeros_like(theta)
+        e[i] = h
+        g[i] = (f(theta + e) - f(theta)) / h
+    return g
+
+
+def backwards(f, theta, h=1e-5):
+    g = np.zeros_like(theta)
+    for i in np.ndindex(theta.shape):
+        e = np.zeros_like(theta)
+        e[i] = h
+        g[i] = (f(theta) - f(theta - e)) / h
+    return g
+
+
+def not_put_back(f, theta, h=1e-5):
+    g, moved = np.zeros_like(theta), theta.copy()
+    for i in np.ndindex(theta.shape):
+        moved[i] += h
+        up = f(moved)
+        moved[i] -= 2 * h
+        g[i] = (up - f(moved)) / (2 * h)
+    return g
+
+
+def momentum_cases(rng):
+    yield np.array([1.0]), np.array([2.0]), np.array([3.0]), 0.1, 0.5
+    yield np.array([1.0, -1.0]), np.array([0.5, 4.0]), np.zeros(2), 0.1, 0.9
+    yield rng.normal(size=(2, 3)), rng.normal(size=(2, 3)), rng.normal(size=(2, 3)), 0.02, 0.8
+
+
+def averaged(theta, g, u, alpha, mu):
+    u = mu * u + (1 - mu) * g
+    return theta - alpha * u, u
+
+
+def velocity_has_alpha(theta, g, u, alpha, mu):
+    u = mu * u - alpha * g
+    return theta + u, u
+
+
+EXERCISES = [
+    Exercise(
+        "gradient_descent_step", step_cases,
+        reference=lambda theta, g, alpha: formulas.gradient_descent_step(theta, g, alpha=alpha),
+        hints=[("The gradient points uphill. You want to go down.", "梯度指向上坡，而我们要往下走。"),
+               ("Scale the gradient by alpha, then take it away from theta.",
+                "先把梯度乘以 alpha，再从 theta 里减去。"),
+               ("return theta - alpha * g", "return theta - alpha * g，与公式逐字对应。")],
+        wrong={
+            "uphill": (lambda theta, g, alpha: theta + alpha * g,
+                       "this walks uphill: the gradient points to where the loss grows, so it is subtracted.",
+                       "这是在往上坡走：梯度指向损失增大的方向，所以要减去它。"),
+            "no_rate": (lambda theta, g, alpha: theta - g,
+                        "the learning rate alpha is missing: this takes alpha = 1 whatever is asked for.",
+                        "漏了学习率 alpha：这样写等于永远取 alpha = 1。"),
+            "sign_only": (lambda theta, g, alpha: theta - alpha * np.sign(g),
+                          "only the sign of the gradient is used; its size matters too: steep places take "
+                          "longer steps.",
+                          "只用了梯度的符号；大小也要用：坡越陡，步子越大。"),
+            "unit_length": (lambda theta, g, alpha: theta - alpha * _unit(g),
+                            "the gradient was scaled to length 1; gradient descent takes it as it is.",
+                            "把梯度缩放成了单位长度；梯度下降直接用原来的梯度。"),
+            "bracket": (lambda theta, g, alpha: alpha * (theta - g),
+                        "a bracket is in the wrong place: alpha scales the gradient only, not theta.",
+                        "括号放错了：alpha 只乘梯度，不乘 theta。"),
+            "only_change": (lambda theta, g, alpha: -alpha * g,
+                            "this is the change of theta alone: add it to theta.",
+                            "这只是 theta 的变化量：还要加到 theta 上。"),
+        },
+        why=("Near a point, the loss falls fastest against the gradient; and where the gradient is 0 the "
+             "rule stays where it is.",
+             "在一点附近，逆着梯度走，损失下降得最快；梯度为 0 的地方，这条规则就停住不动。")),
+    Exercise(
+        "step_limit", limit_cases, reference=lambda A: 2 / np.linalg.eigvalsh(A)[-1],
+        hints=[("In one dimension the limit is 2 / c. Which curvature decides when there are several?",
+                "一维时上限是 2 / c。有好几个曲率时，由哪一个决定？"),
+               ("The curvatures are the eigenvalues of A, and every factor 1 - alpha c must be smaller than "
+                "1 in size: the largest c decides.",
+                "各个曲率就是 A 的特征值，每个因子 1 - alpha c 的绝对值都要小于 1：由最大的 c 决定。"),
+               ("np.linalg.eigvalsh(A)[-1] is the largest eigenvalue.",
+                "np.linalg.eigvalsh(A)[-1] 就是最大的特征值。")],
+        wrong={
+            "one": (lambda A: 1 / np.linalg.eigvalsh(A)[-1],
+                    "this is where the steepest direction arrives in one step; it still converges up to "
+                    "twice as much.",
+                    "这是最陡方向一步到位的学习率；再大一些，直到它的两倍，仍然收敛。"),
+            "flattest": (lambda A: 2 / np.linalg.eigvalsh(A)[0],
+                         "this is the limit of the flattest direction; the steepest one diverges long "
+                         "before.",
+                         "这是最平缓方向的上限；在那之前，最陡的方向早就发散了。"),
+            "largest_entry": (lambda A: 2 / A.max(),
+                              "this takes the largest number of A. A valley that lies askew is steeper than "
+                              "any number in its matrix: take the largest eigenvalue.",
+                              "这里取了 A 中最大的数。山谷斜着的时候，最陡的曲率比矩阵里的任何一个数都大："
+                              "要取最大的特征值。"),
+            "trace": (lambda A: 2 / np.trace(A),
+                      "this divides by the sum of all curvatures: safe, but smaller than it has to be. The "
+                      "largest one alone decides.",
+                      "这里除以了所有曲率之和：安全，但偏小。只由最大的一个决定。"),
+            "length": (lambda A: 2 / np.linalg.norm(A),
+                       "np.linalg.norm(A) is the root of the sum of all squares, which is larger than the "
+                       "largest eigenvalue: safe, but smaller than it has to be.",
+                       "np.linalg.norm(A) 是所有数的平方和再开方，比最大的特征值大：安全，但偏小。"),
+            "best_rate": (lambda A: 2 / (np.linalg.eigvalsh(A)[0] + np.linalg.eigvalsh(A)[-1]),
+                          "this is the best constant rate; the limit is where the steepest direction stops "
+                          "converging.",
+                          "这是最好的固定学习率；上限则是最陡方向刚刚不再收敛的地方。"),
+        },
+        why=("In the directions of the eigenvectors the parameters do not mix, so the valley falls apart "
+             "into valleys with one parameter, each with its own limit 2 / c.",
+             "沿特征向量的方向，各个分量互不干扰，所以整个山谷可以拆成一个个一维山谷，每个都有自己的上限 2 / "
+             "c。")),
+    Exercise(
+        "numeric_gradient", gradient_cases, reference=central,
+        hints=[("Move one number of theta at a time; all others stay.", "每次只挪动 theta 的一个数，"
+                                                                        "其余不动。"),
+               ("`for i in np.ndindex(theta.shape)` goes through all places of an array of any shape.",
+                "`for i in np.ndindex(theta.shape)` 可以遍历任意形状的数组的每个位置。"),
+               ("up, down = theta.copy(), theta.copy(); up[i] += h; down[i] -= h; g[i] = (f(up) - f(down)) / "
+                "(2 * h)",
+                "对每个 i：up, down = theta.copy(), theta.copy()；up[i] += h；down[i] -= h；g[i] = (f(up) - "
+                "f(down)) / (2 * h)")],
+        wrong={
+            "one_sided": (one_sided, "this is the one-sided quotient (f(theta + h) - f(theta)) / h; its "
+                                     "error falls only like h. Go to both sides.", "这是单侧的商 (f(theta + "
+                                                                                   "h) - f(theta)) / h，"
+                                                                                   "误差只按 h 减小。"
+                                                                                   "要向两侧各挪一次。"),
+            "backward": (backwards, "this is the one-sided quotient (f(theta) - f(theta - h)) / h; go to "
+                                    "both sides.",
+                         "这是单侧的商 (f(theta) - f(theta - h)) / h。要向两侧各挪一次。"),
+            "one_h": (lambda f, theta, h=1e-5: 2 * central(f, theta, h),
+                      "the two places are 2h apart, not h: divide by 2 * h.",
+                      "两点之间相距 2h，不是 h：要除以 2 * h。"),
+            "all_at_once": (lambda f, theta, h=1e-5: np.full_like(
+                theta, (f(theta + h) - f(theta - h)) / (2 * h)),
+                            "all numbers of theta are moved at once; each partial derivative moves one and "
+                            "keeps the others.",
+                            "theta 的所有数一起挪动了；求偏导数时只挪一个，其余不动。"),
+            "not_put_back": (not_put_back, "a number that was moved is not put back before the next one is: "
+                                           "take a fresh copy for each.",
+                             "挪动过的数没有放回去，就去挪下一个了：每次都要用新的副本。"),
+        },
+        why=("In f(theta + h) - f(theta - h) all even powers of h cancel; the error that remains is of order "
+             "h squared.",
+             "在 f(theta + h) - f(theta - h) 里，h 的偶次项全部抵消，剩下的误差是 h 的平方量级。")),
+    Exercise(
+        "momentum_step", momentum_cases,
+        reference=lambda theta, g, u, alpha, mu: formulas.momentum_step(theta, g, u, alpha=alpha, mu=mu),
+        hints=[("Two lines: first the new velocity, then the step along it.", "两行：先算新的速度，"
+                                                                              "再沿着它走一步。"),
+               ("The step uses the new u, not the one that was passed in.", "走这一步用的是新的 u，"
+                                                                            "而不是传进来的那个。"),
+               ("u = mu * u + g; return theta - alpha * u, u", "先 u = mu * u + g，再 return theta - alpha * "
+                                                               "u, u")],
+        wrong={
+            "average": (averaged,
+                        "the gradient got a factor 1 - mu: that is Adam's average (lesson 4). Here g is "
+                        "added whole.",
+                        "梯度多乘了 1 - mu：那是 Adam 里的滑动平均（第 4 课）。这里直接加上 g。"),
+            "old_velocity": (lambda theta, g, u, alpha, mu: (theta - alpha * u, mu * u + g),
+                             "theta is moved along the old velocity; compute the new u first.",
+                             "theta 是沿旧的速度移动的；要先算出新的 u。"),
+            "rate_in_velocity": (velocity_has_alpha,
+                                 "this is the other common form, with alpha inside the velocity. Here u "
+                                 "holds plain gradients and alpha stands before u.",
+                                 "这是另一种常见写法，把 alpha 放进了速度。这里 u 里是原本的梯度，alpha 乘在 "
+                                 "u 的外面。"),
+            "no_friction": (lambda theta, g, u, alpha, mu: (theta - alpha * (u + g), u + g),
+                            "mu is missing: a ball without friction never comes to rest.",
+                            "漏了 mu：没有摩擦的球永远停不下来。"),
+            "uphill": (lambda theta, g, u, alpha, mu: (theta + alpha * (mu * u + g), mu * u + g),
+                       "the sign is wrong: u points uphill, as the gradient does, and is subtracted.",
+                       "符号反了：u 和梯度一样指向上坡，要减去它。"),
+            "both": (lambda theta, g, u, alpha, mu: (theta - alpha * (g + mu * (mu * u + g)), mu * u + g),
+                     "this is Nesterov's form, which looks ahead along the velocity; the plain one is theta "
+                     "- alpha u.",
+                     "这是 Nesterov 的写法，会沿速度再向前看一步；普通动量是 theta - alpha u。"),
+        },
+        outputs=("theta", "u"),
+        why=("With a constant gradient, u grows to g / (1 - mu): along the valley momentum 0.9 makes the "
+             "step ten times as long, while what goes to and fro cancels.",
+             "梯度不变时，u 会增大到 g / (1 - mu)：沿着山谷，0.9 的动量把步子放大到十倍，"
+             "而来回摆动的部分互相抵消。")),
+]
