@@ -1,0 +1,249 @@
+"""Checks of lesson 05: overfitting and regularisation."""
+
+import numpy as np
+
+from minillm import formulas
+from minillm.course import Exercise
+
+
+def share_cases(rng):
+    yield "the cat", "a cat", 3
+    letters = list("ab c")
+    yield "".join(rng.choice(letters, 40)), "".join(rng.choice(letters, 30)), 4
+    yield "".join(rng.choice(letters, 60)), "aaaa" + "".join(rng.choice(letters, 25)) + "aaaa", 3
+
+
+def seen_share(train, validation, n, *, shortfall=0, step=1, distinct=False):
+    known = {train[i:i + n] for i in range(len(train) - n + 1)}
+    asked = [validation[i:i + n] for i in range(0, len(validation) - n + 1 - shortfall, step)]
+    asked = list(set(asked)) if distinct else asked
+    return sum(window in known for window in asked) / len(asked)
+
+
+def stop_cases(rng):
+    yield np.array([3.0, 2.0, 2.5, 1.5, 1.6, 1.7, 1.4]), 2
+    yield np.array([3.0, 2.0, 1.0, 0.5]), 1
+    yield np.array([3.0, 2.0, 2.0, 2.0, 1.0]), 2
+    yield np.array([5.0, 4.0, 4.5, 4.4, 4.3, 4.2, 3.0, 3.5]), 3
+    yield rng.normal(size=12), 3
+
+
+def early_stop(losses, patience, *, rule="best", result="best", reset=True):
+    best, wait, compared = 0, 0, losses[0]
+    for i in range(1, len(losses)):
+        if losses[i] < compared or (rule == "equal" and losses[i] == compared):
+            best, wait, compared = i, 0 if reset else wait, losses[i]
+        else:
+            wait += 1
+            compared = losses[i] if rule == "previous" else compared
+        if wait >= patience + (result == "late"):
+            return (i if result == "last" else best), i
+    return (len(losses) - 1 if result == "last" else best), len(losses) - 1
+
+
+def penalty_cases(rng):
+    yield np.array([2.0, -0.5, 0.0]), 0.5, 0.1
+    yield rng.normal(size=(3, 4)), 0.02, 0.3
+
+
+def threshold_cases(rng):
+    yield np.array([2.0, 0.3, -0.05, -1.0]), 0.1
+    yield rng.normal(size=(3, 4)), 0.7
+
+
+def soft_threshold(theta, t):
+    return np.sign(theta) * np.maximum(np.abs(theta) - t, 0)
+
+
+def dropout_cases(rng):
+    yield np.array([1.0, 2.0, 3.0, 4.0]), np.array([True, False, True, True]), 0.5, True
+    yield rng.normal(size=(3, 7)), rng.random((3, 7)) >= 0.3, 0.3, True
+    yield rng.normal(size=(2, 3)), rng.random((2, 3)) >= 0.8, 0.8, False
+
+
+def dropout(x, keep, p, training):
+    return formulas.dropout(x, keep, p=p) if training else x
+
+
+def scaled_by(factor):
+    return lambda x, keep, p, training: np.where(keep, x * factor(keep, p), 0.0) if training else x
+
+
+EXERCISES = [
+    Exercise(
+        "seen_share", share_cases, seen_share,
+        hints=[("Two steps: collect all windows of `train`, then ask for each window of `validation`.",
+                "分两步：先收集 `train` 的全部窗口，再逐个查 `validation` 的窗口。"),
+               ("A set answers `in` at once; a list would look through everything each time.",
+                "用集合，`in` 一下就有答案；用列表，每次都要从头找。"),
+               ("known = {train[i:i + n] for i in range(len(train) - n + 1)}; the same for validation as a "
+                "list, then sum(w in known for w in asked) / len(asked).",
+                "known = {train[i:i + n] for i in range(len(train) - n + 1)}；validation 照样做成列表，"
+                "最后返回 sum(w in known for w in asked) / len(asked)。")],
+        wrong={
+            "last_window": (lambda a, b, n: seen_share(a, b, n, shortfall=1),
+                            "the last window is left out: a text of length L has L - n + 1 windows.",
+                            "漏了最后一个窗口：长 L 的文本有 L - n + 1 个窗口。"),
+            "distinct": (lambda a, b, n: seen_share(a, b, n, distinct=True),
+                         "each different window counts once here. A window that occurs five times is to "
+                         "count five times: make the windows of validation a list, not a set.",
+                         "这样每种窗口只数了一次。出现五次的窗口要数五次：validation 的窗口应当用列表，"
+                         "不用集合。"),
+            "side_by_side": (lambda a, b, n: seen_share(a, b, n, step=n),
+                             "your windows lie side by side, so copies that begin in between are missed: "
+                             "move by 1 character, not by n.",
+                             "你的窗口一个挨一个，从中间开始的副本就漏掉了：每次移动 1 个字符，不是 n 个。"),
+            "length": (lambda a, b, n: seen_share(a, b, n) * (len(b) - n + 1) / len(b),
+                       "you divide by the length of the text: divide by the number of its windows.",
+                       "你除的是文本的长度：应当除以窗口的个数。"),
+            "backwards": (lambda a, b, n: seen_share(b, a, n),
+                          "this is the share of the training text that stands in validation: swap the two.",
+                          "这是训练文本出现在验证文本中的比例：两者对调一下。"),
+        },
+        why=("The measure needs no model, so you can take it before you train. A high share means that the "
+             "validation loss will flatter you.",
+             "这个量不需要模型，训练之前就能算。比例高，说明验证损失会说好听的。")),
+    Exercise(
+        "early_stop", stop_cases, early_stop, outputs=("best", "stopped"),
+        hints=[("Keep two things as you go: the index of the lowest loss so far, and how long you have "
+                "waited.",
+                "边走边记两样：目前最低损失的下标，和已经等了多久。"),
+               ("A new lowest sets the wait back to 0; anything else adds 1 to it; stop when it reaches "
+                "patience.",
+                "出现新低，等待数归 0；否则加 1；等到耐心值就停。"),
+               ("for i in range(1, len(losses)): if losses[i] < losses[best]: best, wait = i, 0; else: wait "
+                "+= 1; if wait >= patience: return best, i. After the loop: return best, len(losses) - 1.",
+                "循环里：若 losses[i] < losses[best]，则 best, wait = i, 0；否则 wait += 1；"
+                "若 wait >= patience，则 return best, i。循环之后：return best, len(losses) - 1。")],
+        wrong={
+            "never": (lambda x, n: (int(np.argmin(x)), len(x) - 1),
+                      "you looked at all losses and took the lowest: in training the later ones are not "
+                      "there yet. Go through them in order, and stop when patience runs out.",
+                      "你看完全部损失，挑了最低的：可训练时后面的还没有出现。要按顺序看，耐心用完就停。"),
+            "previous": (lambda x, n: early_stop(x, n, rule="previous"),
+                         "you compare with the previous loss: after a bad spike, any fall would count as "
+                         "progress. Compare with the lowest so far.",
+                         "你比的是上一个损失：冒一个坏的尖峰之后，随便降一点都算进步。要和目前的最低值比。"),
+            "last": (lambda x, n: early_stop(x, n, result="last"),
+                     "the stop is right, but you go back to the parameters of the stop, which are worse: "
+                     "return the index of the lowest loss as best.",
+                     "停的位置是对的，可留下的是停下那一刻的参数，那已经变差了："
+                     "best 应返回损失最低处的下标。"),
+            "no_reset": (lambda x, n: early_stop(x, n, reset=False),
+                         "a new lowest has to set the wait back to 0; you count all bad measurements since "
+                         "the beginning.",
+                         "出现新低时等待数要归 0；你把从头到现在的坏结果都数进去了。"),
+            "equal": (lambda x, n: early_stop(x, n, rule="equal"),
+                      "an equal loss is no new lowest here, or a flat curve would never end: use <, not <=.",
+                      "打平不算新低，否则平的曲线永远停不下来：用 <，不用 <=。"),
+            "late": (lambda x, n: early_stop(x, n, result="late"),
+                     "you stop one measurement late: stop as soon as the wait equals patience.",
+                     "晚停了一次：等待数一到耐心值就该停。"),
+        },
+        why=("The rule looks only at the validation loss, never at the training loss: that one would go on "
+             "for ever.", "这条规则只看验证损失，从不看训练损失：照训练损失，会一直练下去。")),
+    Exercise(
+        "penalty_gradient", penalty_cases, lambda theta, l1, l2: l1 * np.sign(theta) + 2 * l2 * theta,
+        hints=[("Differentiate one summand at a time: |theta_i| and theta_i^2.",
+                "一次只对一项求导：|theta_i| 和 theta_i^2。"),
+               ("The slope of |theta_i| is -1 left of 0 and +1 right of it; np.sign knows that, and gives 0 "
+                "at 0.",
+                "|theta_i| 的斜率在 0 左边是 -1，右边是 +1；np.sign 正是如此，在 0 处给 0。"),
+               ("l1 * np.sign(theta) + 2 * l2 * theta", "l1 * np.sign(theta) + 2 * l2 * theta：两份相加。")],
+        wrong={
+            "no_two": (lambda theta, l1, l2: l1 * np.sign(theta) + l2 * theta,
+                       "the L2 part is half of what it should be: the derivative of theta^2 is 2 theta. "
+                       "(PyTorch's weight_decay leaves the 2 out; article 3.3 and Keras penalise theta^2.)",
+                       "L2 那份小了一半：theta^2 的导数是 2 theta。（PyTorch 的 weight_decay 不带 2；"
+                       "文章 3.3 节和 Keras 惩罚的是 theta^2。）"),
+            "absolute": (lambda theta, l1, l2: l1 * np.abs(theta) + 2 * l2 * theta,
+                         "the L1 part is |theta| itself: its derivative is the sign.",
+                         "L1 那份用了 |theta| 本身：它的导数是符号。"),
+            "no_sign": (lambda theta, l1, l2: l1 * np.ones_like(theta) + 2 * l2 * theta,
+                        "the L1 part pushes negative parameters away from 0: the slope of |theta| is -1 "
+                        "there.",
+                        "L1 那份把负的参数推离了 0：|theta| 在那里的斜率是 -1。"),
+            "pushed_off_zero": (lambda theta, l1, l2: l1 * np.where(theta >= 0, 1, -1) + 2 * l2 * theta,
+                                "right, but for parameters that are exactly 0: there the slope is to be 0, "
+                                "as np.sign has it.",
+                                "只差恰好为 0 的参数：那里的斜率应取 0，np.sign 就是这样。"),
+            "penalty": (lambda theta, l1, l2: l1 * np.sum(np.abs(theta)) + l2 * np.sum(theta * theta),
+                        "this is the penalty, one number; its gradient has one number for each parameter.",
+                        "这是惩罚项本身，只有一个数；它的梯度对每个参数各有一个数。"),
+        },
+        why=("L2 pulls a parameter of 2 ten times as hard as one of 0.2, L1 pulls both alike. So L2 shrinks "
+             "the large ones, and L1 is the one that finishes the small ones off.",
+             "L2 拉 2 的力是拉 0.2 的十倍，L1 对两者一样用力。所以 L2 主要缩小大参数，"
+             "能把小参数逼到尽头的是 L1。")),
+    Exercise(
+        "soft_threshold", threshold_cases, soft_threshold,
+        hints=[("The sign stays, the size shrinks by t.", "符号不变，大小减去 t。"),
+               ("A size cannot become negative: what is smaller than t becomes 0.",
+                "大小不能变成负的：不到 t 的变成 0。"),
+               ("np.sign(theta) * np.maximum(np.abs(theta) - t, 0)",
+                "np.sign(theta) * np.maximum(np.abs(theta) - t, 0)：符号乘以缩小后的大小。")],
+        wrong={
+            "subgradient": (lambda theta, t: theta - t * np.sign(theta),
+                            "small parameters jump over 0 to the other side: that is the subgradient step. "
+                            "Stop at 0.",
+                            "小的参数越过 0 跳到了另一边：这是次梯度的一步。走到 0 就要停。"),
+            "hard": (lambda theta, t: theta * (np.abs(theta) > t),
+                     "the small ones are 0, but the large ones have to move by t as well (yours is the hard "
+                     "threshold).",
+                     "小的变 0 了，可大的也要移动 t（你写的是硬阈值）。"),
+            "no_sign": (lambda theta, t: np.maximum(np.abs(theta) - t, 0),
+                        "negative parameters came out positive: multiply by the sign.",
+                        "负的参数变成了正的：要乘以符号。"),
+            "one_sided": (lambda theta, t: np.maximum(theta - t, 0),
+                          "all negative parameters became 0: treat both sides alike, with the size and the "
+                          "sign.",
+                          "负的参数全变成了 0：两边要同样对待，用大小和符号来写。"),
+            "proportional": (lambda theta, t: theta / (1 + t),
+                             "this shrinks in proportion, as the proximal step of L2 does: it never reaches "
+                             "0.",
+                             "这是按比例缩小，是 L2 的近端步：永远到不了 0。"),
+        },
+        why=("Minimising exactly instead of following a slope is what makes the step end at 0: the kink that "
+             "a slope cannot see is the minimum for all |theta| <= t.",
+             "直接取最小点，不沿斜率走，才能停在 0：斜率看不见的那个尖角，正是所有 |theta| <= t 的最小点。")),
+    Exercise(
+        "dropout", dropout_cases, dropout,
+        hints=[("Two cases: without training nothing happens at all.", "分两种情况：不在训练时，"
+                                                                       "什么都不做。"),
+               ("In training, what is kept is made larger, so that the average stays what it was.",
+                "训练时，留下来的要放大，使平均值不变。"),
+               ("return np.where(keep, x / (1 - p), 0.0) if training else x",
+                "return np.where(keep, x / (1 - p), 0.0) if training else x：训练时缩放，否则原样。")],
+        wrong={
+            "no_scale": (scaled_by(lambda keep, p: 1.0),
+                         "the mask is right, but the mean shrinks to (1 - p) x: divide what is kept by 1 - "
+                         "p.",
+                         "掩码对了，可均值缩成了 (1 - p) x：留下来的要除以 1 - p。"),
+            "multiplied": (scaled_by(lambda keep, p: 1 - p),
+                           "you multiply by 1 - p: what is kept has to grow, so divide.",
+                           "你乘了 1 - p：留下来的应当变大，所以要除。"),
+            "by_p": (scaled_by(lambda keep, p: 1 / p),
+                     "you divide by p, the chance to be dropped: divide by the chance to be kept, 1 - p. "
+                     "(With p = 0.5 one does not see the difference.)",
+                     "你除的是 p，也就是丢弃的概率：要除以保留的概率 1 - p。（p = 0.5 时看不出差别。）"),
+            "by_count": (scaled_by(lambda keep, p: 1 / np.mean(keep)),
+                         "you divide by the share that this mask happens to keep: the formula has 1 - p, the "
+                         "same for every mask.",
+                         "你除的是这个掩码碰巧保留的比例：公式里是 1 - p，对每个掩码都一样。"),
+            "dropped_kept": (lambda x, keep, p, training: np.where(keep, 0.0, x / (1 - p)) if training else x,
+                             "the mask is the wrong way round: keep is True where a unit stays.",
+                             "掩码弄反了：keep 为 True 的神经元要留下。"),
+            "always": (lambda x, keep, p, training: np.where(keep, x / (1 - p), 0.0),
+                       "in use (training=False) nothing may be dropped: return x.",
+                       "使用时（training=False）什么都不能丢：原样返回 x。"),
+            "old_style": (lambda x, keep, p, training: np.where(keep, x / (1 - p), 0.0) if training
+                          else x * (1 - p),
+                          "you scale twice: up in training and down in use. The version of 2014 scaled down "
+                          "in use only; the inverted one scales up in training only.",
+                          "缩放了两次：训练时放大，使用时又缩小。2014 年最初的版本只在使用时缩小；"
+                          "反向缩放的版本只在训练时放大。"),
+        },
+        why=("Since training already makes up for the missing units, the model in use is the plain network: "
+             "no cost, no chance.",
+             "训练时已经补足了缺席的神经元，所以使用时就是普通的网络：没有额外开销，也没有随机性。")),
+]
