@@ -7,6 +7,7 @@ import io
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,15 @@ import numpy as np
 from .causes import likely_cause, swapped
 from .compare import Difference, array, difference
 from .exercise import Exercise
-from .result import Result, argument_name, describe, file_of, more, of_exception
+from .result import (
+    Result,
+    argument_name,
+    describe,
+    file_of,
+    more,
+    of_exception,
+    raised_by_learner,
+)
 
 PRINTED = 10_000  # characters of a learner's prints that are kept
 
@@ -62,11 +71,16 @@ def outcomes_of(exercise: Exercise, function: Callable[..., Any], strict: bool =
         except BaseException as error:
             if strict:
                 raise
-            outcome.error = error
+            outcome.error = raised_by_learner(error)
         found.append(outcome)
         if isinstance(outcome.error, NotImplementedError | RecursionError):  # the other cases say no more
             break
     return found
+
+
+def _called(exercise: Exercise, function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the cases' arguments go to: the function, or `run` with it, whose names for them are others."""
+    return function if exercise.run is None else partial(exercise.run, function)
 
 
 def same_outcomes(exercise: Exercise, one: list[Outcome], other: list[Outcome]) -> bool:
@@ -82,7 +96,8 @@ def _judge(exercise: Exercise, function: Callable[..., Any], outcomes: list[Outc
     for number, outcome in enumerate(outcomes):
         fresh = exercise.arguments()[number]
         if outcome.error is not None:
-            found = of_exception(exercise.name, function, outcome.error, describe(function, fresh))
+            found = of_exception(exercise.name, function, outcome.error,
+                                 describe(_called(exercise, function), fresh))
             return found if found.kind in ("not_written", "needs_other") else _with_wrong(
                 exercise, outcomes, found)
         wrong = difference(outcome.value, right[number].value, exercise.rtol, exercise.atol,
@@ -91,7 +106,7 @@ def _judge(exercise: Exercise, function: Callable[..., Any], outcomes: list[Outc
             return _of_difference(exercise, function, outcomes, right, number, wrong, noticed)
         k = _changed(exercise, outcome.args, fresh)
         if k is not None:
-            name = argument_name(function, k)
+            name = argument_name(_called(exercise, function), k)
             return _with_wrong(exercise, outcomes, Result(
                 exercise.name, False, "changed_input",
                 f"the result is right, but the argument {name} was changed; work on a copy, or write "
@@ -107,7 +122,7 @@ def _of_difference(exercise: Exercise, function: Callable[..., Any], outcomes: l
                    right: list[Outcome], number: int, wrong: Difference,
                    noticed: list[warnings.WarningMessage]) -> Result:
     en, zh = wrong.en, wrong.zh
-    given = describe(function, exercise.arguments()[number])
+    given = describe(_called(exercise, function), exercise.arguments()[number])
     en, zh = more(en, zh, f"Called with {given}", f"调用参数：{given}") if given else (en, zh)
     line = None
     if wrong.kind in ("nan", "inf"):

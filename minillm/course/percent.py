@@ -98,6 +98,10 @@ class Lesson:
 
 _HAN = "\u3001-\u303f\u4e00-\u9fff\uff00-\uffef"  # Chinese characters and their punctuation
 _ENDS, _GOES_ON = re.compile(rf"[{_HAN}]\**\Z"), re.compile(rf"\**[{_HAN}]")
+# After full-width punctuation there is no space before Latin letters either; but a list, a heading or a
+# table begins on a line of its own.
+_STOPS = re.compile(r"[，。；：！？、）》」』]\Z")
+_BLOCK = re.compile(r"\s*(?:[-*+>#|]|\d+[.)]\s|```|\$\$|\Z)")
 
 
 def _joined(lines: list[str]) -> list[str]:
@@ -106,7 +110,9 @@ def _joined(lines: list[str]) -> list[str]:
     for line in lines:
         code ^= line.lstrip().startswith("```")
         before = joined[-1] if joined else "#"
-        if not code and not before.startswith("#") and _ENDS.search(before) and _GOES_ON.match(line):
+        goes_on = (_ENDS.search(before) and _GOES_ON.match(line)) \
+            or (_STOPS.search(before) and not _BLOCK.match(line))
+        if not code and not before.startswith("#") and goes_on:
             joined[-1] += line
         else:
             joined.append(line)

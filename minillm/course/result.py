@@ -81,6 +81,13 @@ def of_exception(name: str, function: Callable[..., Any], error: BaseException, 
     return Result(name, False, "exception", en, zh, type(error).__name__, line)
 
 
+def raised_by_learner(error: BaseException) -> BaseException:
+    """The error behind those in which Triton's interpreter wraps what a kernel raises."""
+    while type(error).__name__ == "InterpreterError" and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def frames_of(function: Callable[..., Any], name: str, frame: traceback.FrameSummary) -> bool:
     """Whether a frame is of code written inside the function: a method or an inner function."""
     try:

@@ -85,7 +85,7 @@ def test_chinese_lines_are_joined():
     lines = "## 标题,第一行，,第**二**,行。,line,三,,- 四,```,五,六,```,七,**八**".split(",")
     text = ZH + "".join(f"# {line}\n" for line in lines)
     assert parse(HEADER + text).cells[0].markdown == (
-        "## 标题\n第一行，第**二**行。\nline\n三\n\n- 四\n```\n五\n六\n```\n七**八**\n")
+        "## 标题\n第一行，第**二**行。line\n三\n\n- 四\n```\n五\n六\n```\n七**八**\n")
     assert "第一行，\n" in parse(HEADER + text.replace('"zh"', '"en"')).cells[0].markdown
 
 

@@ -112,7 +112,10 @@ class Builder:
             UserError: it fails, or a formula of its text cannot be read.
         """
         lesson, path = self.lessons[slug], self.folder / slug / "lesson.py"
-        exercises = load_exercises(self.folder / slug / "checks.py")
+        try:
+            exercises = load_exercises(self.folder / slug / "checks.py")
+        except OSError as error:  # a package that the lesson needs is not there
+            raise UserError(f"lesson {slug}: {error}") from error
         for lang in LANGUAGES:
             run = run_lesson(path, lang, lesson=lesson)
             if run.error is not None:
