@@ -46,6 +46,7 @@ def _scaled_erfc(z: Any) -> Any:
     r" = \tfrac12\,\mathrm{erfc}\left(-x/\sqrt 2\right)",
     title="cumulative normal distribution", title_zh="标准正态分布函数",
     symbols={"x": "any real number", "erfc": "complementary error function"},
+    symbols_zh={"x": "任意实数", "erfc": "互补误差函数"},
     example=lambda rng: (2 * rng.standard_normal(6),), fused="minillm.autograd.fused:gelu",
     source=_GELU + "; approximation: Shepherd & Laframboise 1981",
     test=_TEST + "test_normal_cdf_to_the_last_digits")
@@ -75,6 +76,7 @@ def normal_cdf(x: Any) -> Any:
     "-", r"\mathrm{GELU}(x) = x\,\Phi(x) = \frac{x}{2}\left(1 + \mathrm{erf}\frac{x}{\sqrt 2}\right)",
     title="GELU", title_zh="GELU 激活函数（精确）",
     symbols={"x": "any real number", "Phi": "cumulative normal distribution"},
+    symbols_zh={"x": "任意实数", "Phi": "标准正态分布函数"},
     example=lambda rng: (2 * rng.standard_normal(6),), source=_GELU, fused="minillm.autograd.fused:gelu",
     test=_TEST + "test_gelu_to_the_last_digits")
 def gelu(x: Any) -> Any:
@@ -94,7 +96,8 @@ def gelu(x: Any) -> Any:
 @equation(
     "-", r"\mathrm{GELU}(x) \approx \frac{x}{2}\left(1 + \tanh\left(\sqrt{2/\pi}\,"
     r"(x + 0.044715\,x^3)\right)\right)",
-    title="GELU by tanh", title_zh="GELU 激活函数（tanh 近似）", symbols={"x": "any real number"},
+    title="GELU by tanh", title_zh="GELU 激活函数（tanh 近似）",
+    symbols={"x": "any real number"}, symbols_zh={"x": "任意实数"},
     example=lambda rng: (2 * rng.standard_normal(6),), source=_GELU,
     fused="minillm.autograd.fused:gelu_tanh", test=_TEST + "test_gelu_tanh_against_torch")
 def gelu_tanh(x: Any) -> Any:
@@ -113,7 +116,9 @@ def gelu_tanh(x: Any) -> Any:
 
 @equation(
     "-", r"\mathrm{SiLU}(x) = x\,\sigma(x) = \frac{x}{1 + e^{-x}}",
-    title="SiLU", title_zh="SiLU 激活函数", symbols={"x": "any real number", "sigma": "sigmoid"},
+    title="SiLU", title_zh="SiLU 激活函数",
+    symbols={"x": "any real number", "sigma": "sigmoid"},
+    symbols_zh={"x": "任意实数", "sigma": "sigmoid 函数"},
     example=lambda rng: (rng.standard_normal(6),), test=_TEST + "test_silu_against_torch",
     source="Elfwing, Uchibe & Doya 2018; as swish: Ramachandran, Zoph & Le 2017")
 def silu(x: Any) -> Any:
@@ -134,6 +139,7 @@ def silu(x: Any) -> Any:
     "-", r"\mathrm{SwiGLU}(g, u) = \mathrm{SiLU}(g) \odot u",
     title="SwiGLU", title_zh="SwiGLU 门控单元",
     symbols={"g": "gate, x W_gate", "u": "what is let through, x W_up"},
+    symbols_zh={"g": "门，即 x W_gate", "u": "受门控制的量，即 x W_up"},
     example=lambda rng: tuple(rng.standard_normal((2, 3, 4))), test=_TEST + "test_swiglu_by_hand",
     fused="minillm.autograd.fused:swiglu", source="Shazeer 2020, GLU Variants Improve Transformer")
 def swiglu(x_gate: Any, x_up: Any) -> Any:

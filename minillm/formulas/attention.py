@@ -17,6 +17,8 @@ _TEST = "tests/formulas/test_attention.py::"
 _FUSED = "minillm.autograd.fused:attention"
 _SYMBOLS = {"q": "query of position t", "k": "key of position s", "v": "value of position s",
             "d": "size of a head", "T, S": "numbers of queries and of keys", "c": "soft cap, if there is one"}
+_SYMBOLS_ZH = {"q": "位置 t 的查询", "k": "位置 s 的键", "v": "位置 s 的值", "d": "每个注意力头的维数",
+               "T, S": "查询的个数、键的个数", "c": "得分的软上限（如果设置了）"}
 
 
 def _example(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -29,8 +31,10 @@ def _example(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     r"\quad a_{ts} = \frac{q_t \cdot k_s}{\sqrt{d}}",
     title="scaled dot-product attention", title_zh="缩放点积注意力",
     symbols={**_SYMBOLS, "V_t": "the positions that t sees", "p": "attention weights", "o": "output"},
+    symbols_zh={**_SYMBOLS_ZH, "V_t": "位置 t 能看到的所有位置", "p": "注意力权重", "o": "输出"},
     source="Vaswani et al. 2017, section 3.2.1; grouped queries: Ainslie et al. 2023; cap: Gemma Team 2024",
-    example=_example, fused=_FUSED, test=_TEST + "test_attention_by_hand")
+    example=_example, fused=_FUSED, test=_TEST + "test_attention_by_hand",
+    lesson="07_attention_and_transformer")
 def attention(q: Any, k: Any, v: Any, *, causal: bool = True, mask: Any = None, scale: float | None = None,
               softcap: float | None = None) -> Any:
     """The values, averaged with weights softmax(scale q . k) over the keys that a query sees.
@@ -68,9 +72,11 @@ def attention(q: Any, k: Any, v: Any, *, causal: bool = True, mask: Any = None, 
     title="attention by tiles, with a running softmax", title_zh="分块注意力（在线 Softmax）",
     symbols={**_SYMBOLS, "a": "scores of a tile of keys", "m": "largest score so far",
              "l": "sum of exponentials so far", "o": "sum of weighted values so far"},
+    symbols_zh={**_SYMBOLS_ZH, "a": "一块键的得分", "m": "到目前为止的最大得分",
+                "l": "到目前为止的指数之和", "o": "到目前为止值的加权和"},
     source="Dao et al. 2022, FlashAttention, algorithm 1; running softmax: Milakov & Gimelshein 2018",
     example=lambda rng: (*_example(rng), 2), fused=_FUSED,
-    test=_TEST + "test_tiled_attention_equals_attention")
+    test=_TEST + "test_tiled_attention_equals_attention", lesson="07_attention_and_transformer")
 def tiled_attention(q: Any, k: Any, v: Any, tile: int = 64, *, causal: bool = True, mask: Any = None,
                     scale: float | None = None, softcap: float | None = None) -> Any:
     """What `attention` gives, from one pass over tiles of keys: no more than T x tile scores at a time.

@@ -17,6 +17,7 @@ from .softmax import _below, _shift
 
 _TEST = "tests/formulas/test_attention_scores.py::"
 _SYMBOLS = {"a": "scores", "q": "query of position t", "k": "key of position s"}
+_SYMBOLS_ZH = {"a": "得分", "q": "位置 t 的查询", "k": "位置 s 的键"}
 
 
 @equation(
@@ -24,6 +25,8 @@ _SYMBOLS = {"a": "scores", "q": "query of position t", "k": "key of position s"}
     title="additive scores", title_zh="加性注意力得分",
     symbols={**_SYMBOLS, "v": "weights of the score", "h_t": "state of the decoder",
              "m_s": "state of the encoder", "W, U": "projections"},
+    symbols_zh={**_SYMBOLS_ZH, "v": "计算得分的权重向量", "h_t": "解码器的状态", "m_s": "编码器的状态",
+                "W, U": "投影矩阵"},
     example=lambda rng: (rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 5, 4)),
                          rng.standard_normal(4)),
     source="Bahdanau, Cho & Bengio 2015, section 3.1 and appendix A.1.2",
@@ -52,6 +55,8 @@ def additive_scores(q: Any, k: Any, v: Any) -> Any:
     title="dot-product scores", title_zh="点积注意力得分",
     symbols={**_SYMBOLS, r"\beta": "scale: 1 in Luong et al., 1 / sqrt(d) in Vaswani et al.",
              "d": "length of a query"},
+    symbols_zh={**_SYMBOLS_ZH, r"\beta": "缩放系数：Luong 等人取 1，Vaswani 等人取 1 / sqrt(d)",
+                "d": "查询向量的维数"},
     example=lambda rng: (rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 5, 4))),
     source="Luong, Pham & Manning 2015, section 3.1; scaled: Vaswani et al. 2017, section 3.2.1",
     test=_TEST + "test_products_as_scores_by_hand")
@@ -75,7 +80,9 @@ def dot_scores(q: Any, k: Any, *, scale: float | None = None, softcap: float | N
 
 @equation(
     "-", r"a_{ts} = q_t^\top W k_s",
-    title="general scores", title_zh="双线性注意力得分", symbols={**_SYMBOLS, "W": "matrix of the score"},
+    title="general scores", title_zh="双线性注意力得分",
+    symbols={**_SYMBOLS, "W": "matrix of the score"},
+    symbols_zh={**_SYMBOLS_ZH, "W": "计算得分的权重矩阵"},
     example=lambda rng: (rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 5, 3)),
                          rng.standard_normal((4, 3))),
     source="Luong, Pham & Manning 2015, section 3.1", test=_TEST + "test_products_as_scores_by_hand")
@@ -100,10 +107,11 @@ def general_scores(q: Any, k: Any, W: Any) -> Any:
     r"p_{ts} = 0\ (s \notin V_t)",
     title="attention weights", title_zh="注意力权重",
     symbols={"a": "scores", "V_t": "the positions that t sees", "p": "weights"},
+    symbols_zh={"a": "得分", "V_t": "位置 t 能看到的所有位置", "p": "注意力权重"},
     example=lambda rng: (rng.standard_normal((2, 3, 4)),
                          np.array([[True, False, True, True], [False] * 4, [True] * 4])),
     source="Bahdanau, Cho & Bengio 2015, section 3.1; Vaswani et al. 2017, section 3.2.1",
-    test=_TEST + "test_attention_weights_by_hand")
+    test=_TEST + "test_attention_weights_by_hand", lesson="07_attention_and_transformer")
 def attention_weights(a: Any, seen: Any = None) -> Any:
     """Softmax of the scores over the keys that a query sees.
 

@@ -17,6 +17,8 @@ _LATEX = r"L(\theta) = -\frac{1}{N}\sum_{i=1}^{N} \sum_{j=1}^{V} y_{ij} \log p(x
 _SYMBOLS = {"N": "number of samples", "V": "vocabulary size",
             "y_ij": "one-hot code of the j-th word of sample i",
             "p(x_i; theta)_j": "the model's probability for word j in sample i"}
+_SYMBOLS_ZH = {"N": "样本数量", "V": "词表大小", "y_ij": "第 i 个样本的第 j 个词的 one-hot 编码",
+               "p(x_i; theta)_j": "模型预测第 i 个样本为第 j 个词的概率"}
 
 
 def _distribution(rng: np.random.Generator, n: int, v: int) -> np.ndarray:
@@ -26,7 +28,8 @@ def _distribution(rng: np.random.Generator, n: int, v: int) -> np.ndarray:
 
 @equation(
     "4.1", _LATEX, title="cross-entropy, one-hot targets", title_zh="交叉熵（one-hot 形式）",
-    symbols=_SYMBOLS, fused=_FUSED, kernels=_KERNELS, source="article section 4.1",
+    symbols=_SYMBOLS, symbols_zh=_SYMBOLS_ZH, fused=_FUSED, kernels=_KERNELS,
+    source="article section 4.1", lesson="02_likelihood_and_cross_entropy",
     example=lambda rng: (np.eye(5, dtype=int)[rng.integers(0, 5, 4)], _distribution(rng, 4, 5)),
     test=_TEST + "test_one_hot_form_by_hand")
 def cross_entropy(y: Any, p: Any) -> Any:
@@ -59,7 +62,9 @@ def cross_entropy(y: Any, p: Any) -> Any:
     "4.1", r"L(\theta) = -\frac{1}{N}\sum_{i=1}^{N} \log p(x_i; \theta)_{y_i}",
     title="cross-entropy, labels", title_zh="交叉熵（类别标签形式）",
     symbols={**_SYMBOLS, "y_i": "index of the true word of sample i"},
-    fused=_FUSED, kernels=_KERNELS, source="article section 4.1: the inner sum has one term that is not 0",
+    symbols_zh={**_SYMBOLS_ZH, "y_i": "第 i 个样本的正确词在词表中的编号"},
+    fused=_FUSED, kernels=_KERNELS, lesson="02_likelihood_and_cross_entropy",
+    source="article section 4.1: the inner sum has one term that is not 0",
     example=lambda rng: (rng.integers(0, 5, 4), _distribution(rng, 4, 5)),
     test=_TEST + "test_label_form_equals_one_hot_form")
 def cross_entropy_of_labels(y: Any, p: Any) -> Any:
@@ -95,7 +100,9 @@ def cross_entropy_of_labels(y: Any, p: Any) -> Any:
     symbols={"x_ij": "logit of word j in sample i", "lse": "log-sum-exp",
              "q_ij": "one-hot target, smoothed by e: (1-e) one-hot + e/K",
              "N": "number of labels that are not ignored"},
-    fused=_FUSED, kernels=_KERNELS,
+    symbols_zh={"x_ij": "第 i 个样本的第 j 个词的 logit", "lse": "LogSumExp（指数和的对数）",
+                "q_ij": "以 e 平滑后的 one-hot 目标：(1-e) one-hot + e/K", "N": "未被忽略的标签数量"},
+    fused=_FUSED, kernels=_KERNELS, lesson="02_likelihood_and_cross_entropy",
     source="article sections 4.1 and 5.1; label smoothing: Szegedy et al. 2016",
     example=lambda rng: (rng.standard_normal((4, 5)), rng.integers(0, 5, 4)),
     test=_TEST + "test_logits_form_equals_label_form")

@@ -20,11 +20,15 @@ _SYMBOLS = {"x_ij": "logit of class j in row i", "y": "label of the row", "w_j":
             "e": "label smoothing", "K": "number of classes whose logit is not -inf",
             "zeta": "z-loss strength",
             "lse": "log-sum-exp of the row"}
+_SYMBOLS_ZH = {"x_ij": "第 i 行第 j 类的 logit", "y": "该行的类别标签", "w_j": "第 j 类的权重",
+               "e": "标签平滑的强度", "K": "logit 不为 -inf 的类别数", "zeta": "z 损失的强度",
+               "lse": "该行的 LogSumExp（指数和的对数）"}
 
 
 @equation(
     "-", r"\mathrm{cap}(x) = c \tanh(x / c)", title="soft cap on logits", title_zh="logits 软上限",
-    symbols={"x": "logits", "c": "the cap"}, source="Gemma Team 2024, Gemma 2, section 2",
+    symbols={"x": "logits", "c": "the cap"}, symbols_zh={"x": "logits（未归一化的分数）", "c": "上限"},
+    source="Gemma Team 2024, Gemma 2, section 2",
     example=lambda rng: (3 * rng.standard_normal((3, 5)), 4.0), kernels=_KERNELS,
     test=_TEST + "test_soft_cap_by_hand")
 def soft_cap(x: Any, c: float) -> Any:
@@ -47,6 +51,7 @@ def soft_cap(x: Any, c: float) -> Any:
 @equation(
     "-", r"L_z = \zeta\,\mathrm{lse}(x)^2", title="z-loss", title_zh="z 损失",
     symbols={"x": "logits of one row", "zeta": "strength", "lse": "log-sum-exp"},
+    symbols_zh={"x": "一行 logits", "zeta": "强度", "lse": "LogSumExp（指数和的对数）"},
     source="Chowdhery et al. 2022, PaLM, section 5", example=lambda rng: (rng.standard_normal((3, 5)), 0.1),
     kernels=_KERNELS, test=_TEST + "test_z_loss_by_hand")
 def z_loss(x: Any, zeta: float = 1e-4) -> Any:
@@ -70,7 +75,7 @@ def z_loss(x: Any, zeta: float = 1e-4) -> Any:
     "-", r"\ell = (1-e)\,w_y\,(\mathrm{lse}(x) - x_y)"
     r" + \frac{e}{K}\sum_{j:\,x_j>-\infty} w_j\,(\mathrm{lse}(x) - x_j)",
     title="cross-entropy of one row, smoothed and weighted", title_zh="单行交叉熵（标签平滑与类别权重）",
-    symbols=_SYMBOLS, fused=_FUSED, kernels=_KERNELS,
+    symbols=_SYMBOLS, symbols_zh=_SYMBOLS_ZH, fused=_FUSED, kernels=_KERNELS,
     source="article section 4.1; Szegedy et al. 2016, section 7",
     example=lambda rng: (rng.standard_normal((4, 5)), rng.integers(0, 5, 4), rng.uniform(0.5, 2, 5), 0.1),
     test=_TEST + "test_rows_against_torch")
@@ -111,6 +116,7 @@ def cross_entropy_rows(x: Any, y: Any, w: Any = None, e: float = 0.0) -> Any:
     r"\frac{\partial L_z}{\partial x_j} = 2\zeta\,\mathrm{lse}(x)\,p_j",
     title="gradient of one row's cross-entropy", title_zh="单行交叉熵的梯度",
     symbols={**_SYMBOLS, "p_j": "softmax of the row", "q_j": "the target", "a": "the target's total weight"},
+    symbols_zh={**_SYMBOLS_ZH, "p_j": "该行的 softmax 概率", "q_j": "目标", "a": "目标的总权重"},
     fused=_FUSED, kernels=_KERNELS, source="article sections 4.1 and 5.1, by the chain rule",
     example=lambda rng: (rng.standard_normal((4, 5)), rng.integers(0, 5, 4), rng.uniform(0.5, 2, 5),
                          0.1, 0.1),

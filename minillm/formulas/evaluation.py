@@ -13,7 +13,8 @@ _TEST = "tests/formulas/test_evaluation.py::"
 
 @equation(
     "-", r"\mathrm{PPL} = e^{L}",
-    title="perplexity", title_zh="困惑度", symbols={"L": "cross-entropy in nats per token"},
+    title="perplexity", title_zh="困惑度", lesson="02_likelihood_and_cross_entropy",
+    symbols={"L": "cross-entropy in nats per token"}, symbols_zh={"L": "平均每个词元的交叉熵，单位为奈特"},
     example=lambda rng: (rng.uniform(0.5, 2, 4),), test=_TEST + "test_uniform_guess",
     source="Jelinek et al. 1977; from article section 4.1's loss")
 def perplexity(loss: Any) -> Any:
@@ -33,8 +34,9 @@ def perplexity(loss: Any) -> Any:
 
 @equation(
     "-", r"\mathrm{bpc} = \frac{L}{\log 2} \cdot \frac{N_{\text{tokens}}}{N_{\text{characters}}}",
-    title="bits per character", title_zh="每字符比特数",
+    title="bits per character", title_zh="每字符比特数", lesson="02_likelihood_and_cross_entropy",
     symbols={"L": "cross-entropy in nats per token", "N": "number of tokens, of characters"},
+    symbols_zh={"L": "平均每个词元的交叉熵，单位为奈特", "N": "词元数、字符数"},
     example=lambda rng: (rng.uniform(0.5, 2, 4),), test=_TEST + "test_uniform_guess",
     source="Graves 2013, section 3; from article section 4.1's loss")
 def bits_per_character(loss: Any, tokens_per_character: float = 1.0) -> Any:

@@ -26,7 +26,7 @@ class Equation:
         section: of the article ("4.1"), or "-" where the equation is the field's and not the article's.
         title, title_zh: what it is called.
         latex: the formula.
-        symbols: what each letter stands for.
+        symbols, symbols_zh: what each letter stands for, in English and in Chinese.
         function: "module:name" of the reference.
         source: article section or paper.
         fused: "module:name" of the fused op or in-place version, if there is one.
@@ -42,6 +42,7 @@ class Equation:
     title_zh: str
     latex: str
     symbols: Mapping[str, str]
+    symbols_zh: Mapping[str, str]
     function: str
     source: str
     fused: str
@@ -54,15 +55,16 @@ class Equation:
     def to_json(self) -> dict[str, Any]:
         """The row without its functions, for `minillm formulas --json`."""
         shown = {k: v for k, v in self.__dict__.items() if k not in ("example", "reference")}
-        return {**shown, "symbols": dict(self.symbols), "kernels": list(self.kernels)}
+        return {**shown, "symbols": dict(self.symbols), "symbols_zh": dict(self.symbols_zh),
+                "kernels": list(self.kernels)}
 
 
 LEDGER: dict[str, Equation] = {}
 
 
 def equation(section: str, latex: str, *, title: str, title_zh: str, symbols: Mapping[str, str],
-             example: Example, test: str, source: str, fused: str = "", kernels: tuple[str, ...] = (),
-             lesson: str = "") -> Callable[[F], F]:
+             symbols_zh: Mapping[str, str], example: Example, test: str, source: str, fused: str = "",
+             kernels: tuple[str, ...] = (), lesson: str = "") -> Callable[[F], F]:
     """Enter the decorated function into the ledger; see `Equation` for the fields.
 
     Raises:
@@ -73,7 +75,7 @@ def equation(section: str, latex: str, *, title: str, title_zh: str, symbols: Ma
         name = function.__name__
         if name in LEDGER:
             raise ValueError(f"the ledger already has an equation named {name!r}")
-        LEDGER[name] = Equation(name, section, title, title_zh, latex, symbols,
+        LEDGER[name] = Equation(name, section, title, title_zh, latex, symbols, symbols_zh,
                                 f"{function.__module__}:{name}", source, fused, kernels, test, lesson,
                                 example, function)
         return function

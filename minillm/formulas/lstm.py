@@ -13,11 +13,15 @@ _FUSED = "minillm.autograd.fused:lstm"
 _SYMBOLS = {"x_t": "input at step t", "h_t": "hidden state", "c_t": "cell state", "W": "input kernel",
             "U": "recurrent kernel", "b": "bias", "i_t, f_t, o_t": "input, forget and output gate",
             "g_t": "candidate", "sigma": "sigmoid", r"\odot": "elementwise product"}
+_SYMBOLS_ZH = {"x_t": "第 t 步的输入", "h_t": "隐藏状态", "c_t": "细胞状态", "W": "输入的权重矩阵",
+               "U": "循环连接的权重矩阵", "b": "偏置", "i_t, f_t, o_t": "输入门、遗忘门、输出门",
+               "g_t": "候选值", "sigma": "sigmoid 函数", r"\odot": "逐元素乘积"}
 
 
 @equation(
     "-", r"\sigma(x) = \frac{1}{1 + e^{-x}} = \tfrac12\left(1 + \tanh\tfrac{x}{2}\right)",
-    title="sigmoid", title_zh="Sigmoid 函数", symbols={"x": "any real number"},
+    title="sigmoid", title_zh="Sigmoid 函数", lesson="06_embedding_lstm_dense",
+    symbols={"x": "any real number"}, symbols_zh={"x": "任意实数"},
     example=lambda rng: (rng.standard_normal(6),), test=_TEST + "test_sigmoid_of_large_numbers",
     source="Hochreiter & Schmidhuber 1997, appendix A", fused=_FUSED)
 def sigmoid(x: Any) -> Any:
@@ -44,7 +48,8 @@ def _example(rng: np.random.Generator, *x_shape: int) -> tuple[np.ndarray, ...]:
     "5.1",
     r"(i_t, f_t, g_t, o_t) = (\sigma, \sigma, \tanh, \sigma)(x_t W + h_{t-1} U + b) \\ "
     r"c_t = f_t \odot c_{t-1} + i_t \odot g_t \\ h_t = o_t \odot \tanh c_t",
-    title="LSTM cell", title_zh="LSTM 单元", symbols=_SYMBOLS, fused=_FUSED,
+    title="LSTM cell", title_zh="LSTM 单元", symbols=_SYMBOLS, symbols_zh=_SYMBOLS_ZH,
+    fused=_FUSED, lesson="06_embedding_lstm_dense",
     example=lambda rng: _example(rng, 2, 4), test=_TEST + "test_cell_against_torch",
     source="article section 5.1; Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000")
 def lstm_cell(x: Any, h: Any, c: Any, W: Any, U: Any, b: Any) -> tuple[Any, Any]:
@@ -77,7 +82,8 @@ def lstm_cell(x: Any, h: Any, c: Any, W: Any, U: Any, b: Any) -> tuple[Any, Any]
 
 @equation(
     "5.1", r"(h_t, c_t) = \mathrm{LSTM}(x_t, h_{t-1}, c_{t-1}),\quad t = 1, \dots, T",
-    title="LSTM over a sequence", title_zh="序列上的 LSTM", symbols=_SYMBOLS, fused=_FUSED,
+    title="LSTM over a sequence", title_zh="序列上的 LSTM", symbols=_SYMBOLS, symbols_zh=_SYMBOLS_ZH,
+    fused=_FUSED, lesson="06_embedding_lstm_dense",
     example=lambda rng: _example(rng, 2, 3, 4), test=_TEST + "test_sequence_is_the_cell_repeated",
     source="article section 5.1")
 def lstm(x: Any, h0: Any, c0: Any, W: Any, U: Any, b: Any) -> tuple[Any, Any]:

@@ -18,6 +18,8 @@ _TEST = "tests/formulas/test_norms.py::"
     symbols={"x": "activations of one position", "C": "their number", "mu": "their mean",
              "sigma^2": "their variance", "gamma": "gain", "beta": "bias",
              "epsilon": "keeps the root away from 0"},
+    symbols_zh={"x": "同一位置的各个激活值", "C": "激活值的个数", "mu": "它们的均值", "sigma^2": "它们的方差",
+                "gamma": "增益（学到的缩放系数）", "beta": "偏置", "epsilon": "很小的正数，使根号下不为 0"},
     example=lambda rng: (rng.standard_normal((3, 4)), rng.uniform(0.5, 2, 4), rng.standard_normal(4)),
     source="Ba, Kiros & Hinton 2016, Layer Normalization", fused="minillm.autograd.fused:layer_norm",
     test=_TEST + "test_layer_norm_by_hand")
@@ -50,9 +52,12 @@ def layer_norm(x: Any, gamma: Any, beta: Any = None, *, eps: float = 1e-5) -> An
     title="root mean square normalisation", title_zh="均方根归一化",
     symbols={"x": "activations of one position", "C": "their number", "gamma": "gain",
              "epsilon": "keeps the root away from 0"},
+    symbols_zh={"x": "同一位置的各个激活值", "C": "激活值的个数", "gamma": "增益（学到的缩放系数）",
+                "epsilon": "很小的正数，使根号下不为 0"},
     example=lambda rng: (rng.standard_normal((3, 4)), rng.uniform(0.5, 2, 4)),
     source="Zhang & Sennrich 2019, Root Mean Square Layer Normalization",
-    fused="minillm.autograd.fused:rms_norm", test=_TEST + "test_rms_norm_by_hand")
+    fused="minillm.autograd.fused:rms_norm", test=_TEST + "test_rms_norm_by_hand",
+    lesson="17_real_weights")
 def rms_norm(x: Any, gamma: Any, *, eps: float = 1e-6) -> Any:
     """Each position's activations divided by their root mean square, then scaled.
 

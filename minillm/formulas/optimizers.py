@@ -23,7 +23,8 @@ def _vectors(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
     title="gradient descent", title_zh="梯度下降",
     symbols={"theta_t": "parameters at step t", "alpha": "learning rate",
              "nabla L(theta_t)": "gradient of the loss"},
-    fused="minillm.optim:SGD", source="article section 4.2",
+    symbols_zh={"theta_t": "第 t 步的参数", "alpha": "学习率", "nabla L(theta_t)": "损失函数关于参数的梯度"},
+    fused="minillm.optim:SGD", source="article section 4.2", lesson="03_gradient_descent",
     example=lambda rng: _vectors(rng, 2), test=_TEST + "test_gradient_descent_by_hand")
 def gradient_descent_step(theta: Any, g: Any, *, alpha: float = 0.01) -> Any:
     """One step against the gradient.
@@ -48,7 +49,9 @@ def gradient_descent_step(theta: Any, g: Any, *, alpha: float = 0.01) -> Any:
     r"\quad(\text{Nesterov: } \theta_t - \alpha(g_t + \mu u_t))",
     title="gradient descent with momentum", title_zh="动量梯度下降",
     symbols={"u_t": "velocity", "mu": "momentum", "g_t": "gradient", "alpha": "learning rate"},
-    fused="minillm.optim:SGD", source="Sutskever et al. 2013, section 2, in torch.optim.SGD's form",
+    symbols_zh={"u_t": "速度", "mu": "动量系数", "g_t": "梯度", "alpha": "学习率"},
+    source="Sutskever et al. 2013, section 2, in torch.optim.SGD's form",
+    fused="minillm.optim:SGD", lesson="03_gradient_descent",
     example=lambda rng: _vectors(rng, 3), test=_TEST + "test_momentum_against_torch")
 def momentum_step(theta: Any, g: Any, u: Any, *, alpha: float = 0.01, mu: float = 0.9,
                   nesterov: bool = False) -> tuple[Any, Any]:
@@ -85,7 +88,9 @@ def momentum_step(theta: Any, g: Any, u: Any, *, alpha: float = 0.01, mu: float 
     symbols={"m_t": "estimate of the gradient's first moment", "v_t": "of its second moment",
              "beta_1, beta_2": "momentum parameters", "g_t": "gradient at step t", "alpha": "learning rate",
              "epsilon": "small positive number against division by zero"},
-    fused="minillm.optim:Adam", kernels=_ADAM_KERNELS,
+    symbols_zh={"m_t": "梯度的一阶矩的估计值", "v_t": "梯度的二阶矩的估计值", "beta_1, beta_2": "动量参数",
+                "g_t": "第 t 步的梯度", "alpha": "学习率", "epsilon": "很小的正数，防止除以零"},
+    fused="minillm.optim:Adam", kernels=_ADAM_KERNELS, lesson="04_adam",
     source="article section 4.3; Kingma & Ba 2015, algorithm 1",
     example=lambda rng: (*_vectors(rng, 3), rng.uniform(0.5, 2, 6), 3),
     test=_TEST + "test_adam_by_hand")
@@ -125,6 +130,8 @@ def adam_step(theta: Any, g: Any, m: Any, v: Any, t: int, *, alpha: float = 1e-3
     title="AMSGrad", title_zh="AMSGrad 优化器",
     symbols={"v_bar": "the largest second moment so far", "m_hat": "the first moment, corrected, as in Adam",
              "alpha": "learning rate", "beta_1, beta_2": "momentum parameters", "epsilon": "as in Adam"},
+    symbols_zh={"v_bar": "到目前为止最大的二阶矩", "m_hat": "偏差修正后的一阶矩，与 Adam 相同",
+                "alpha": "学习率", "beta_1, beta_2": "动量参数", "epsilon": "与 Adam 相同"},
     source="Reddi, Kale & Kumar 2018, algorithm 2, with Adam's corrections as in torch.optim.Adam",
     kernels=_ADAM_KERNELS,
     example=lambda rng: (*_vectors(rng, 3), rng.uniform(0.5, 2, 6), rng.uniform(0.5, 2, 6), 3),
@@ -162,6 +169,7 @@ def amsgrad_step(theta: Any, g: Any, m: Any, v: Any, v_bar: Any, t: int, *, alph
     "-", r"\lVert g\rVert_2 = \sqrt{\sum_k \sum_i g_{ki}^2}",
     title="global gradient norm", title_zh="全局梯度范数",
     symbols={"g_k": "gradient of the k-th parameter array", "g_ki": "its i-th element"},
+    symbols_zh={"g_k": "第 k 个参数数组的梯度", "g_ki": "该梯度的第 i 个元素"},
     fused="minillm.optim:clip_grad_norm", source="Pascanu, Mikolov & Bengio 2013, algorithm 1",
     # The rows of a matrix are a sequence of arrays, and one argument to differentiate.
     example=lambda rng: (rng.standard_normal((3, 4)),), test=_TEST + "test_clip_by_norm")
@@ -185,6 +193,7 @@ def global_norm(grads: Sequence[Any]) -> Any:
     "-", r"s = \min\!\left(1, \frac{c}{\lVert g\rVert_2}\right),\quad g \leftarrow s\,g",
     title="gradient clipping by norm", title_zh="梯度范数裁剪",
     symbols={"g": "all gradients as one vector", "c": "largest norm allowed"},
+    symbols_zh={"g": "所有梯度拼成的向量", "c": "允许的最大范数"}, lesson="03_gradient_descent",
     fused="minillm.optim:clip_grad_norm", source="Pascanu, Mikolov & Bengio 2013, algorithm 1",
     example=lambda rng: (10 * rng.standard_normal(6),), test=_TEST + "test_clip_by_norm")
 def clip_by_norm(*grads: Any, max_norm: float = 1.0) -> Any:
@@ -213,7 +222,8 @@ def clip_by_norm(*grads: Any, max_norm: float = 1.0) -> Any:
     title="linear warmup, then half a cosine", title_zh="线性预热与余弦退火",
     symbols={"s_t": "factor on the learning rate at step t", "W": "steps of the warmup", "T": "steps in all",
              "f": "the factor at the end"},
-    fused="minillm.optim:WarmupCosine",
+    symbols_zh={"s_t": "第 t 步学习率的倍率", "W": "预热的步数", "T": "总步数", "f": "最终的倍率"},
+    fused="minillm.optim:WarmupCosine", lesson="04_adam",
     source="Loshchilov & Hutter 2017, equation 5 (cosine); Goyal et al. 2017, section 2.2 (warmup)",
     example=lambda rng: (int(rng.integers(1, 120)), 10, 110, 0.1), test=_TEST + "test_warmup_cosine")
 def warmup_cosine(t: int, warmup: int, total: int, floor: float = 0.0) -> float:

@@ -22,6 +22,7 @@ _SOURCE = "Su et al. 2021, RoFormer, section 3.2.2"
     "-", r"\theta_{t,i} = t\,b^{-2i/d},\quad i = 0, \dots, \tfrac{d}{2} - 1",
     title="angles of rotary positions", title_zh="旋转位置编码的角度",
     symbols={"t": "position", "b": "base", "d": "size of a head", "i": "pair of numbers"},
+    symbols_zh={"t": "位置", "b": "底数", "d": "每个注意力头的维数", "i": "数对的编号"},
     example=lambda rng: (rng.uniform(0, 9, 3), 6), source=_SOURCE,
     test=_TEST + "test_rope_angles_by_hand")
 def rope_angles(positions: Any, d: int, base: float = 10000.0) -> Any:
@@ -50,6 +51,7 @@ def rope_angles(positions: Any, d: int, base: float = 10000.0) -> Any:
     r"\sin\theta_i & \cos\theta_i \end{pmatrix} \begin{pmatrix} x_i \\ x_{i+d/2} \end{pmatrix}",
     title="rotation of pairs", title_zh="成对旋转",
     symbols={"x": "query or key of a head", "theta_i": "angle of pair i", "d": "size of a head"},
+    symbols_zh={"x": "一个注意力头的查询或键", "theta_i": "第 i 个数对的旋转角", "d": "每个注意力头的维数"},
     example=lambda rng: (rng.standard_normal((2, 3, 4)), rng.standard_normal((3, 2)),
                          rng.standard_normal((3, 2))),
     source=_SOURCE, fused="minillm.autograd.fused:rotate_pairs", test=_TEST + "test_rotate_pairs_by_hand")
@@ -81,8 +83,10 @@ def rotate_pairs(x: Any, cos: Any, sin: Any) -> Any:
     title="rotary position embedding", title_zh="旋转位置编码",
     symbols={"x": "query or key of a head", "t, s": "positions", "R": "rotation of all pairs",
              "q": "query", "k": "key"},
+    symbols_zh={"x": "一个注意力头的查询或键", "t, s": "位置", "R": "旋转所有数对的矩阵",
+                "q": "查询", "k": "键"},
     example=lambda rng: (rng.standard_normal((2, 3, 4)), np.array([5, 0, 2])), source=_SOURCE,
-    test=_TEST + "test_rope_against_complex_numbers")
+    test=_TEST + "test_rope_against_complex_numbers", lesson="07_attention_and_transformer")
 def rope(x: Any, positions: Any, base: float = 10000.0) -> Any:
     """Queries or keys turned by their positions, half-split: number i goes with number i + d/2.
 
@@ -111,6 +115,7 @@ def rope(x: Any, positions: Any, base: float = 10000.0) -> Any:
     "-", r"e_{t,2i} = \sin\theta_{t,i},\quad e_{t,2i+1} = \cos\theta_{t,i},\quad \theta_{t,i} = t\,b^{-2i/d}",
     title="sinusoidal positions", title_zh="正弦位置编码",
     symbols={"t": "position", "b": "base", "d": "width of the vector", "i": "pair of numbers"},
+    symbols_zh={"t": "位置", "b": "底数", "d": "向量的维数", "i": "数对的编号"},
     example=lambda rng: (rng.uniform(0, 9, 3), 6), source="Vaswani et al. 2017, section 3.5",
     test=_TEST + "test_sinusoidal_positions_by_hand")
 def sinusoidal_positions(positions: Any, d: int, base: float = 10000.0) -> Any:

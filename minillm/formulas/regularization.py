@@ -15,6 +15,7 @@ _TEST = "tests/formulas/test_regularization.py::"
     "3.3", r"\lambda \lVert\theta\rVert_1 = \lambda \sum_i |\theta_i|",
     title="L1 penalty", title_zh="L1 正则化",
     symbols={"theta": "parameters", "lambda": "strength"},
+    symbols_zh={"theta": "参数", "lambda": "正则化强度"}, lesson="05_overfitting_and_regularisation",
     fused="minillm.optim:Optimizer", source="article section 3.3; Tibshirani 1996",
     example=lambda rng: (rng.uniform(0.5, 2, 6) * rng.choice([-1, 1], 6),),
     test=_TEST + "test_penalties_by_hand")
@@ -37,6 +38,7 @@ def l1_penalty(theta: Any, *, lam: float = 0.01) -> Any:
     "3.3", r"\lambda \lVert\theta\rVert_2^2 = \lambda \sum_i \theta_i^2",
     title="L2 penalty", title_zh="L2 正则化",
     symbols={"theta": "parameters", "lambda": "strength"},
+    symbols_zh={"theta": "参数", "lambda": "正则化强度"}, lesson="05_overfitting_and_regularisation",
     fused="minillm.optim:Optimizer", source="article section 3.3; Krogh & Hertz 1991",
     example=lambda rng: (rng.standard_normal(6),), test=_TEST + "test_penalties_by_hand")
 def l2_penalty(theta: Any, *, lam: float = 0.01) -> Any:
@@ -60,6 +62,7 @@ def l2_penalty(theta: Any, *, lam: float = 0.01) -> Any:
     "-", r"\theta \leftarrow \theta - \alpha\lambda\theta",
     title="decoupled weight decay", title_zh="解耦权重衰减",
     symbols={"theta": "parameters", "alpha": "learning rate", "lambda": "weight decay"},
+    symbols_zh={"theta": "参数", "alpha": "学习率", "lambda": "权重衰减系数"}, lesson="04_adam",
     fused="minillm.optim:AdamW", source="article section 3.3; Loshchilov & Hutter 2019, algorithm 2",
     example=lambda rng: (rng.standard_normal(6),), test=_TEST + "test_decoupled_decay_by_hand")
 def decoupled_weight_decay(theta: Any, *, alpha: float = 1e-3, lam: float = 0.01) -> Any:
@@ -82,7 +85,9 @@ def decoupled_weight_decay(theta: Any, *, alpha: float = 1e-3, lam: float = 0.01
     "3.3", r"y = \frac{k \odot x}{1 - p},\quad k_i \sim \mathrm{Bernoulli}(1 - p)",
     title="inverted dropout", title_zh="Dropout（反向缩放）",
     symbols={"x": "activations", "k": "mask, 1 keeps a unit", "p": "probability to drop a unit"},
-    fused="minillm.autograd.fused:dropout", source="article section 3.3; Srivastava et al. 2014",
+    symbols_zh={"x": "激活值", "k": "掩码，为 1 的单元保留", "p": "每个单元被丢弃的概率"},
+    fused="minillm.autograd.fused:dropout", lesson="05_overfitting_and_regularisation",
+    source="article section 3.3; Srivastava et al. 2014",
     example=lambda rng: (rng.standard_normal((3, 4)), rng.random((3, 4)) > 0.3),
     test=_TEST + "test_dropout_keeps_the_mean")
 def dropout(x: Any, keep: Any, *, p: float = 0.5) -> Any:

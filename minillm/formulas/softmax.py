@@ -28,6 +28,7 @@ def _below(x: Any, m: Any) -> Any:
     "-", r"\mathrm{lse}(x) = m + \log\sum_{j=1}^{V} e^{x_j - m},\quad m = \max_j x_j",
     title="log-sum-exp", title_zh="LogSumExp（指数和的对数）",
     symbols={"x": "logits", "V": "vocabulary size", "m": "the largest logit"},
+    symbols_zh={"x": "logits（未归一化的分数）", "V": "词表大小", "m": "最大的 logit"},
     example=lambda rng: (rng.standard_normal((3, 5)),),
     test=_TEST + "test_logsumexp_against_torch",
     source="Blanchard, Higham & Higham 2021, Accurately computing the log-sum-exp and softmax functions")
@@ -57,9 +58,10 @@ def logsumexp(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
     "-", r"p_j = \frac{e^{x_j - m}}{\sum_{k=1}^{V} e^{x_k - m}}",
     title="softmax", title_zh="Softmax 函数",
     symbols={"x": "logits", "p": "probabilities", "V": "vocabulary size", "m": "the largest logit"},
+    symbols_zh={"x": "logits（未归一化的分数）", "p": "概率", "V": "词表大小", "m": "最大的 logit"},
     example=lambda rng: (rng.standard_normal((3, 5)),),
     test=_TEST + "test_softmax_is_a_distribution",
-    source="article section 5.1 (activation='softmax')",
+    source="article section 5.1 (activation='softmax')", lesson="02_likelihood_and_cross_entropy",
     fused="minillm.autograd.fused:softmax_cross_entropy", kernels=_KERNELS)
 def softmax(x: Any, axis: int = -1) -> Any:
     """Probabilities that are proportional to exp(x).
@@ -83,9 +85,10 @@ def softmax(x: Any, axis: int = -1) -> Any:
     "-", r"\log p_j = x_j - \mathrm{lse}(x)",
     title="log-softmax", title_zh="对数 Softmax",
     symbols={"x": "logits", "p": "probabilities"},
+    symbols_zh={"x": "logits（未归一化的分数）", "p": "概率"},
     example=lambda rng: (rng.standard_normal((3, 5)),),
     test=_TEST + "test_log_softmax_of_huge_logits",
-    source="article section 4.1 with 5.1",
+    source="article section 4.1 with 5.1", lesson="02_likelihood_and_cross_entropy",
     fused="minillm.autograd.fused:softmax_cross_entropy", kernels=_KERNELS)
 def log_softmax(x: Any, axis: int = -1) -> Any:
     """log softmax(x), exact where softmax itself would round to 0.

@@ -78,6 +78,21 @@ def test_formulas_lists_every_equation() -> None:
     assert all(name in table for name in LEDGER)
     one = minillm("formulas", "adam_step").stdout
     assert r"\hat{m}_t = \frac{m_t}{1 - \beta_1^t}" in one
+    assert "learning rate" in one
+    assert "04_adam" in one
+
+
+def test_formulas_in_chinese() -> None:
+    row = LEDGER["adam_step"]
+    one = minillm("formulas", "adam_step", "--lang", "zh").stdout
+    for meaning in (row.title_zh, *row.symbols_zh.values()):
+        assert meaning in one
+    assert row.title_zh not in minillm("formulas", "adam_step").stdout
+    assert "learning rate" not in one
+    table = minillm("formulas", "--lang", "zh").stdout
+    assert all(name in table for name in LEDGER)
+    assert row.title_zh in table
+    assert f"\u5171 {len(LEDGER)} \u4e2a\u516c\u5f0f" in table
 
 
 @pytest.mark.parametrize("command", [[], ["train"], ["train", "lm"], ["generate"], ["perplexity"], ["learn"],
@@ -156,6 +171,7 @@ CASES = {  # name -> (arguments, words that the one line must have)
     "top-p": (["generate", "{run}", "--top-p", "0"], ["top_p = 0"]),
     "top-k": (["generate", "{run}", "--top-k", "0"], ["top_k = 0"]),
     "unknown equation": (["formulas", "adam"], ["'adam'", "did you mean adam_step"]),
+    "formulas in French": (["formulas", "--lang", "fr"], ["lang = 'fr' must be en or zh"]),
     "a folder with a file of the run's names": (["train", "lm", "--out", "{dir}/pictures"], ["loss.png"]),
 }
 
@@ -281,9 +297,10 @@ def test_a_gpt_trains_on_a_folder_and_says_what_it_read(text: Path, tmp_path: Pa
 
 
 def test_a_narrow_encoding_is_no_traceback() -> None:
-    done = minillm("formulas", encoding="cp1252")
-    assert done.returncode == 0
-    assert "adam_step" in done.stdout
+    for lang in ("en", "zh"):
+        done = minillm("formulas", "--lang", lang, encoding="cp1252")
+        assert done.returncode == 0
+        assert "adam_step" in done.stdout
 
 
 def _start(*args: object) -> subprocess.Popen[str]:

@@ -14,6 +14,7 @@ from minillm.formulas import LEDGER
 from minillm.formulas.ledger import equation
 
 ROOT = Path(__file__).resolve().parents[2]
+CHINESE = re.compile("[\u4e00-\u9fff]")
 each_row = pytest.mark.parametrize("row", LEDGER.values(), ids=lambda r: r.name)
 
 # What the article writes down or names, by section: the functions that have it, and what their LaTeX
@@ -51,15 +52,25 @@ def test_the_article_is_covered(section, name):
 
 @each_row
 def test_no_cell_is_empty(row):
-    for cell in ("name", "section", "title", "title_zh", "latex", "symbols", "function", "source", "test"):
+    for cell in ("name", "section", "title", "title_zh", "latex", "symbols", "symbols_zh", "function",
+                 "source", "test"):
         assert getattr(row, cell), f"{row.name} has no {cell}"
     assert all(row.symbols.values())
-    assert re.search("[\u4e00-\u9fff]", row.title_zh)
+    assert CHINESE.search(row.title_zh)
+    assert row.lesson or row.section == "-", f"{row.name} is in no lesson"
     assert re.fullmatch(r"-|\d\.\d", row.section)
     if row.section in ("3.3", "4.2", "4.3", "5.1") or row.name == "cross_entropy":
         assert row.fused, f"{row.name} has no counterpart that is used in training"
     if row.name in ("cross_entropy", "softmax_cross_entropy", "softmax", "adam_step"):
         assert row.kernels, f"{row.name} has no GPU kernel"
+
+
+@each_row
+def test_every_letter_is_explained_in_both_languages(row):
+    assert list(row.symbols_zh) == list(row.symbols)
+    for symbol, meaning in row.symbols_zh.items():
+        assert CHINESE.search(meaning), f"{row.name}: {symbol} is not explained in Chinese"
+        assert not CHINESE.search(row.symbols[symbol]), f"{row.name}: {symbol} is not explained in English"
 
 
 # Of a step's number, not of numbers: there is nothing to differentiate, and no dtype to keep.
@@ -84,6 +95,24 @@ def test_the_test_that_is_named_exists(row):
     names |= {n.attr for n in ast.walk(tests[name]) if isinstance(n, ast.Attribute)}
     assert row.name in names, f"{row.test} does not call {row.name}"
     assert any(isinstance(n, ast.Assert) or "assert" in ast.unparse(n) for n in tests[name].body)
+
+
+# What a lesson has a formula as, where it uses the package's own layer or schedule.
+USED_AS = {"lstm": "nn.LSTMLayer", "linear": "nn.Linear", "warmup_cosine": "optim.WarmupCosine"}
+
+
+@pytest.mark.parametrize("row", [r for r in LEDGER.values() if r.lesson], ids=lambda r: r.name)
+def test_the_lesson_that_is_named_has_the_formula(row):
+    """Its code uses the function or has the learner write it; text alone does not count."""
+    tree = ast.parse((ROOT / "lessons" / row.lesson / "lesson.py").read_text(encoding="utf-8"))
+    nodes = list(ast.walk(tree))
+    imported = {a.name for n in nodes if isinstance(n, ast.ImportFrom) and n.module == "minillm.formulas"
+                for a in n.names}
+    found = {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
+    found |= {n.id for n in nodes if isinstance(n, ast.Name) and n.id in imported}
+    attributes = {ast.unparse(n) for n in nodes if isinstance(n, ast.Attribute)}
+    assert (row.name in found or f"formulas.{row.name}" in attributes
+            or USED_AS.get(row.name) in attributes), f"lessons/{row.lesson} does not use {row.name}"
 
 
 def resolve(path):
@@ -146,6 +175,8 @@ def test_json_has_every_cell_that_is_data():
     assert row["section"] == "4.3"
     assert row["kernels"] == list(LEDGER["adam_step"].kernels)
     assert row["symbols"]["alpha"] == "learning rate"
+    assert row["symbols_zh"]["alpha"] == "\u5b66\u4e60\u7387"
+    assert row["lesson"] == "04_adam"
     assert not {"example", "reference"} & set(row)
 
 
@@ -154,5 +185,5 @@ def test_a_name_is_taken_once():
         pass
 
     with pytest.raises(ValueError, match="the ledger already has an equation named 'softmax'"):
-        equation("-", "x", title="x", title_zh="x", symbols={}, example=lambda rng: (), test="",
-                 source="")(softmax)
+        equation("-", "x", title="x", title_zh="x", symbols={}, symbols_zh={}, example=lambda rng: (),
+                 test="", source="")(softmax)

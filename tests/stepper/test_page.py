@@ -15,9 +15,9 @@ from minillm.autograd import fused
 from minillm.errors import UserError
 from minillm.formulas import LEDGER, adam_step, lstm_cell, softmax_cross_entropy
 from minillm.stepper import trace
+from minillm.stepper.equation import lines
 from minillm.stepper.page.arrays import Arrays
 from minillm.stepper.page.code import pieces
-from minillm.stepper.page.equation import lines
 
 # Its arguments are all integers: nothing is differentiated, so there are no steps.
 WITHOUT_STEPS = {"warmup_cosine"}
@@ -321,6 +321,15 @@ def test_colours():
 def test_a_formula_of_several_lines():
     assert lines(r"a = b \\ c,\quad d = e") == ["a = b", "c", "d = e"]
     assert lines(r"\begin{cases} a \\ b \end{cases}") == [r"\begin{cases} a \\ b \end{cases}"]
+
+
+@pytest.mark.parametrize("name", LEDGER)
+def test_letters_are_explained_in_both_languages(name):
+    row = LEDGER[name]
+    shown = data_of(recorded(name).to_html())["equation"]["symbols"]
+    assert [s["symbol"] for s in shown] == list(row.symbols)
+    for s in shown:
+        assert s["meaning"] == {"en": row.symbols[s["symbol"]], "zh": row.symbols_zh[s["symbol"]]}
 
 
 def test_equations_are_mathml():

@@ -294,6 +294,14 @@ def test_both_languages(opened):
     assert stepper.text("#pass") == "前向传播"  # the address remembers
 
 
+def test_what_the_letters_mean_is_told_in_the_language_at_hand(opened):
+    row = LEDGER["adam_step"]
+    page = opened(recorded("adam_step"), lang="zh").page
+    assert page.locator("#symbols dd").all_inner_texts() == list(row.symbols_zh.values())
+    page.locator("#language").click()
+    assert page.locator("#symbols dd").all_inner_texts() == list(row.symbols.values())
+
+
 def test_the_words_are_the_same_in_both_languages(opened):
     from minillm.stepper.page.html import _asset
 

@@ -7,23 +7,18 @@ import re
 from typing import Any
 
 from minillm.formulas import Equation
+from minillm.stepper.equation import lines
 
 _GREEK = "alpha|beta|gamma|epsilon|zeta|theta|lambda|mu|sigma|Phi|nabla"
 
 
 def described(row: Equation) -> dict[str, Any]:
-    """What the page shows of a row."""
+    """What the page shows of a row; what the letters mean, by language."""
     return {"name": row.name, "section": row.section, "source": row.source,
             "lines": [{"latex": line, "mathml": mathml(line)} for line in lines(row.latex)],
-            "symbols": [{"symbol": symbol, "mathml": mathml(_latex(symbol)), "meaning": meaning}
+            "symbols": [{"symbol": symbol, "mathml": mathml(_latex(symbol)),
+                         "meaning": {"en": meaning, "zh": row.symbols_zh[symbol]}}
                         for symbol, meaning in row.symbols.items()]}
-
-
-def lines(latex: str) -> list[str]:
-    """A formula of several lines as those; one with an environment, such as a matrix, is one line."""
-    if r"\begin" in latex:
-        return [latex]
-    return [part.strip() for line in latex.split(r"\\") for part in re.split(r",\s*\\quad\b", line)]
 
 
 def mathml(latex: str) -> str:

@@ -38,7 +38,7 @@ function buildEquation() {
   if (!row) return;
   byId("latex").replaceChildren(...row.lines.map(line => fromLatex(line, line.latex)));
   byId("symbols").replaceChildren(...row.symbols.flatMap(s =>
-    [make("dt", {}, fromLatex(s, s.symbol)), make("dd", { lang: "en" }, s.meaning)]));
+    [make("dt", {}, fromLatex(s, s.symbol)), make("dd", {}, s.meaning[language])]));
 }
 
 /** MathML if the page was made with latex2mathml, else the text that it would be made from. */
