@@ -89,8 +89,8 @@ def main() -> None:
         results["models"][name] = found
         ms = found["ms_per_token"]
         print(f"{name}: {found['tokens']} tokens {found['speed_up']['median']} times as fast with the cache "
-              f"({ms['with']['median']} ms a token, {ms['without']['median']} without)\n"
-              f"  logits differ by at most {found['largest_difference']:.1e} of {found['largest_logit']:.2g}; "
+              f"({ms['with']['median']} ms a token, {ms['without']['median']} without)")
+        print(f"  logits differ by at most {found['largest_difference']:.1e}, of {found['largest_logit']:.2g}; "
               f"batch-invariant: {found['batch_invariant']['differing_logits']} of "
               f"{found['batch_invariant']['of']} differ in a bit")
     if options.out is not None:

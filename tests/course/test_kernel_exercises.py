@@ -94,6 +94,6 @@ def test_a_site_without_a_package_that_a_lesson_needs_says_so_in_one_line(tmp_pa
 
     lessons = tmp_path / "lessons"
     shutil.copytree(Path(__file__).parent / "example_lesson", lessons)
-    (lessons / "01_mean_square" / "checks.py").write_text("raise OSError('lesson 1 needs X: pip install x')\n")
-    with pytest.raises(UserError, match="01_mean_square: lesson 1 needs X: pip install x"):
+    (lessons / "01_mean_square" / "checks.py").write_text("raise OSError('it needs X: pip install x')\n")
+    with pytest.raises(UserError, match="01_mean_square: it needs X: pip install x"):
         build_site(tmp_path / "out", lessons=lessons)
