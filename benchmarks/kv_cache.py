@@ -88,11 +88,12 @@ def main() -> None:
         found = measured(model, options.tokens, options.rounds)
         results["models"][name] = found
         ms = found["ms_per_token"]
+        exact = found["batch_invariant"]
         print(f"{name}: {found['tokens']} tokens {found['speed_up']['median']} times as fast with the cache "
-              f"({ms['with']['median']} ms a token, {ms['without']['median']} without)")
-        print(f"  logits differ by at most {found['largest_difference']:.1e}, of {found['largest_logit']:.2g}; "
-              f"batch-invariant: {found['batch_invariant']['differing_logits']} of "
-              f"{found['batch_invariant']['of']} differ in a bit")
+              f"({ms['with']['median']} ms a token, {ms['without']['median']} without)\n"
+              f"  logits differ by {found['largest_difference']:.1e} at most, the largest is "
+              f"{found['largest_logit']:.2g}; batch-invariant: {exact['differing_logits']} of "
+              f"{exact['of']} differ in a bit")
     if options.out is not None:
         options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
