@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from minillm import __version__
 from minillm.cli.doctor import doctor
+from minillm.cli.export import export
 from minillm.cli.formulas import formulas
 from minillm.cli.generate import generate
 from minillm.cli.learn import learn
@@ -30,6 +31,7 @@ app.add_typer(learn, name="learn")
 app.add_typer(train, name="train")
 app.command()(generate)
 app.command()(perplexity)
+app.command()(export)
 app.command()(formulas)
 app.command()(step)
 app.command()(doctor)
@@ -65,6 +67,10 @@ def main() -> None:
             error.show()
             sys.exit(2)
         _complain(f"{error.format_message()} (see --help)", 2)
+    except MemoryError as error:
+        said = f" ({error})" if str(error) else ""
+        _complain(f"there is not enough memory{said}: ask for less, such as fewer beams, fewer prompts or a "
+                  "smaller model, or close other programs", 1)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has had enough

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def open_model(name: str) -> tuple[Any, Tokenizer]:
     Raises:
         UserError: there is no such model, its files are damaged, or it has no tokenizer or needs a source.
     """
-    if (Path(name) / "config.json").is_file() and "task" in RunFolder.open(name).config:
+    if os.path.isfile(Path(name) / "config.json") and "task" in RunFolder.open(name).config:
         model, tokenizer, _ = load_model(name)
         return model, tokenizer
     model, tokenizer = load_pretrained(name)

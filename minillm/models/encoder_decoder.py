@@ -9,6 +9,8 @@ import numpy as np
 from minillm import nn
 from minillm.autograd import Tensor, no_grad
 
+from .checks import check_choices, check_dropout, check_sizes, check_types
+
 
 class TargetCache(Protocol):
     """What a decoder has read: the target so far, and the source that all of it is about."""
@@ -166,7 +168,7 @@ class Given:
             (B, V).
 
         Raises:
-            ValueError: ids do not fit the cache, or it has no room for them.
+            ValueError: as `CausalLM.next_logits`.
         """
         return self._model._next_logits(np.asarray(ids), cache)
 
@@ -211,16 +213,11 @@ def real(S: int, lengths: np.ndarray) -> np.ndarray:
 
 
 def check_config(config: Any, sizes: tuple[str, ...], **choices: tuple[str, ...]) -> None:
-    """Raise ValueError for a size below 1, dropout outside [0, 1), or a choice that does not exist."""
-    for name in sizes:
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} = {getattr(config, name)} must be at least 1")
-    if not 0 <= config.dropout < 1:
-        raise ValueError(f"dropout = {config.dropout} is outside [0, 1)")
-    for name, known in choices.items():
-        if getattr(config, name) not in known:
-            raise ValueError(f"{name} = {getattr(config, name)!r} must be one of "
-                             f"{', '.join(map(repr, known))}")
+    """Raise ValueError for what neither kind can have; `sizes` and `choices` are fields to check."""
+    check_types(config)
+    check_sizes(config, *sizes)
+    check_dropout(config)
+    check_choices(config, **choices)
     if config.shared and config.source_vocab_size != config.target_vocab_size:
         raise ValueError(f"shared needs one vocabulary, not source_vocab_size = {config.source_vocab_size} "
                          f"and target_vocab_size = {config.target_vocab_size}")

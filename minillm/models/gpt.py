@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from minillm import nn
-from minillm.autograd import Tensor, no_grad
+from minillm.autograd import Tensor
 from minillm.autograd.fused import attention, embedding, gelu_tanh
 from minillm.formulas import soft_cap
 from minillm.nn.cache import KVCache, LayerCache
 
-from .reading import checked_ids, places
+from .causal_lm import CausalLM
+from .checks import check_choices, check_dropout, check_multiple, check_positive, check_sizes, check_types
+from .reading import places
 from .starting_values import SCHEMES, set_matrices
 
 
@@ -36,8 +38,9 @@ class GPTConfig:
         init: how the matrices begin, a key of `starting_values.SCHEMES`.
 
     Raises:
-        ValueError: a size is below 1, dropout is outside [0, 1), n_head does not divide n_embd, a cap is
-            not positive, or norm or init is none of those above.
+        ValueError: a value is of another type or not finite, a size is below 1, dropout is outside [0, 1),
+            n_head does not divide n_embd, norm_eps or a cap is not positive, or norm or init is none of
+            those above.
     """
 
     vocab_size: int
@@ -55,20 +58,12 @@ class GPTConfig:
     init: str = "gpt2"
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout = {self.dropout} is outside [0, 1)")
-        if self.n_embd % self.n_head:
-            raise ValueError(f"n_embd = {self.n_embd} must be a multiple of n_head = {self.n_head}")
-        for name in ("softcap", "logit_softcap"):
-            cap = getattr(self, name)
-            if cap is not None and not cap > 0:
-                raise ValueError(f"{name} = {cap} must be > 0, or None")
-        for name, known in (("norm", ("pre", "post")), ("init", tuple(SCHEMES))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} = {getattr(self, name)!r} must be one of {', '.join(known)}")
+        check_types(self)
+        check_sizes(self, "vocab_size", "block_size", "n_layer", "n_head", "n_embd")
+        check_dropout(self)
+        check_multiple(self, "n_embd", "n_head")
+        check_positive(self, "norm_eps", "softcap", "logit_softcap")
+        check_choices(self, norm=("pre", "post"), init=SCHEMES)
 
     @property
     def n_params(self) -> int:
@@ -162,7 +157,7 @@ class Block(nn.Module):
         return self.norm2(x + self.dropout(self.mlp(x)))  # (B, T, C)
 
 
-class GPT(nn.Module):
+class GPT(CausalLM):
     """p(next token | the tokens of the window so far).
 
     Args:
@@ -188,62 +183,8 @@ class GPT(nn.Module):
         set_matrices(self, c.init, n_layer=c.n_layer, rng=rng,
                      into_stream=("attention.output.weight", "mlp.down.weight"))
 
-    @property
-    def max_length(self) -> int:
-        """Longest text that the model can read."""
-        return self.config.block_size
-
-    def forward(self, ids: Any, mask: Any = None) -> Tensor:
-        """Scores for the token after each position.
-
-        Args:
-            ids: (B, T), integers in [0, V), T at most block_size.
-            mask: (B, T) boolean, False where a token is padding, on the left; None: no padding.
-
-        Returns:
-            (B, T, V). Positions count from a row's first token that is no padding.
-
-        Raises:
-            ValueError: a shape does not fit, or T is beyond block_size.
-        """
-        return self._logits(self._hidden(checked_ids(ids, self.config.block_size), mask))  # (B, T, V)
-
-    def new_cache(self, batch_size: int, max_length: int, start: Any = None) -> KVCache:
-        """An empty cache for `next_logits`.
-
-        Args:
-            batch_size: B, texts side by side.
-            max_length: positions to make room for, at most block_size.
-            start: (B,), index of each row's first token that is no padding; None: no padding.
-
-        Raises:
-            ValueError: max_length is beyond block_size, or an argument does not fit `nn.KVCache`.
-        """
-        c = self.config
-        if max_length > c.block_size:
-            raise ValueError(f"max_length = {max_length} is beyond the model's block_size = {c.block_size}")
-        table = self.tokens.weight
-        return KVCache(c.n_layer, batch_size, c.n_head, max_length, c.n_embd // c.n_head, dtype=table.dtype,
-                       start=start, like=table.data)
-
-    @no_grad()
-    def next_logits(self, ids: Any, cache: KVCache) -> Tensor:
-        """Read on behind what the cache holds; scores for the token after the last.
-
-        Args:
-            ids: (B, T), the next tokens; where the texts begin at different places, padded on the left.
-            cache: of `new_cache`; it grows by T. Nothing is recorded for backward.
-
-        Returns:
-            (B, V).
-
-        Raises:
-            ValueError: ids do not fit the cache, or it has no room for them.
-        """
-        ids = checked_ids(ids, self.config.block_size)
-        x = self._hidden(ids, cache=cache)  # (B, T, C)
-        cache.advance(ids.shape[1])
-        return self._logits(x[:, -1])  # (B, V)
+    def _kv_heads(self) -> tuple[int, int]:
+        return self.config.n_head, self.config.n_embd // self.config.n_head
 
     def _hidden(self, ids: Any, mask: Any = None, cache: KVCache | None = None) -> Tensor:
         positions, seen = places(ids, mask, cache)

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from minillm import nn
-from minillm.autograd import Tensor, no_grad
+from minillm.autograd import Tensor
 from minillm.autograd.fused import attention, rotate_pairs, swiglu
 from minillm.formulas import rope_angles, soft_cap
+from minillm.nn.attention import split_heads
 from minillm.nn.cache import KVCache, LayerCache
 
-from .reading import checked_ids, places
+from .causal_lm import CausalLM
+from .checks import check_choices, check_multiple, check_positive, check_sizes, check_types
+from .reading import places
 from .starting_values import SCHEMES, set_matrices
 
 
@@ -38,8 +41,8 @@ class LlamaConfig:
         init: how the matrices begin, a key of `starting_values.SCHEMES`.
 
     Raises:
-        ValueError: a size is below 1, n_kv_head does not divide n_head, d is odd, a cap is not positive, or
-            there is no such init.
+        ValueError: a value is of another type or not finite, a size is below 1, n_kv_head does not divide
+            n_head, d is odd, rope_base, norm_eps or a cap is not positive, or there is no such init.
     """
 
     vocab_size: int
@@ -59,22 +62,17 @@ class LlamaConfig:
     init: str = "normal"
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "n_layer", "n_embd", "n_head", "kv_heads", "d", "mlp_dim", "block_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
-        if self.n_head % self.kv_heads:
-            raise ValueError(f"n_head = {self.n_head} must be a multiple of n_kv_head = {self.n_kv_head}")
-        if self.head_dim is None and self.n_embd % self.n_head:
-            raise ValueError(f"n_embd = {self.n_embd} must be a multiple of n_head = {self.n_head}, "
-                             "or head_dim be given")
+        check_types(self)
+        check_sizes(self, "vocab_size", "n_layer", "n_embd", "n_head", "kv_heads", "d", "mlp_dim",
+                    "block_size")
+        if self.n_kv_head is not None:
+            check_multiple(self, "n_head", "n_kv_head")
+        if self.head_dim is None:
+            check_multiple(self, "n_embd", "n_head", ", or head_dim be given")
         if self.d % 2:
             raise ValueError(f"head_dim = {self.d} must be even: rotary positions turn pairs")
-        for name in ("softcap", "logit_softcap"):
-            cap = getattr(self, name)
-            if cap is not None and not cap > 0:
-                raise ValueError(f"{name} = {cap} must be > 0, or None")
-        if self.init not in SCHEMES:
-            raise ValueError(f"init = {self.init!r} must be one of {', '.join(SCHEMES)}")
+        check_positive(self, "rope_base", "norm_eps", "softcap", "logit_softcap")
+        check_choices(self, init=SCHEMES)
 
     @property
     def kv_heads(self) -> int:
@@ -146,7 +144,7 @@ class GroupedQueryAttention(nn.Module):
     def forward(self, x: Any, turn: tuple[Any, Any], seen: Any = None,
                 cache: LayerCache | None = None) -> Tensor:
         B, T, _ = x.shape
-        q, k, v = (self._heads(layer(x)) for layer in (self.query, self.key, self.value))
+        q, k, v = (split_heads(layer(x), self.d) for layer in (self.query, self.key, self.value))
         if self.query_norm is not None and self.key_norm is not None:
             q, k = self.query_norm(q), self.key_norm(k)
         q, k = rotate_pairs(q, *turn), rotate_pairs(k, *turn)  # (B, H, T, d), (B, H_kv, T, d)
@@ -154,10 +152,6 @@ class GroupedQueryAttention(nn.Module):
             k, v = cache.extend(k, v)  # (B, H_kv, S, d)
         y = attention(q, k, v, mask=seen, softcap=self.softcap)  # (B, H, T, d)
         return self.output(y.transpose(0, 2, 1, 3).reshape(B, T, -1))  # (B, T, C)
-
-    def _heads(self, x: Any) -> Any:
-        B, T, E = x.shape
-        return x.reshape(B, T, E // self.d, self.d).transpose(0, 2, 1, 3)  # (B, H, T, d)
 
 
 class GatedMLP(nn.Module):
@@ -190,7 +184,7 @@ class LlamaBlock(nn.Module):
         return x + self.mlp(self.norm2(x))  # (B, T, C)
 
 
-class Llama(nn.Module):
+class Llama(CausalLM):
     """p(next token | the tokens so far), as in Llama 2 and 3 and SmolLM2.
 
     Args:
@@ -212,62 +206,8 @@ class Llama(nn.Module):
         set_matrices(self, c.init, n_layer=c.n_layer, rng=rng,
                      into_stream=("attention.output.weight", "mlp.down.weight"))
 
-    @property
-    def max_length(self) -> int:
-        """Longest text that the model can read."""
-        return self.config.block_size
-
-    def forward(self, ids: Any, mask: Any = None) -> Tensor:
-        """Scores for the token after each position.
-
-        Args:
-            ids: (B, T), integers in [0, V), T at most block_size.
-            mask: (B, T) boolean, False where a token is padding, on the left; None: no padding.
-
-        Returns:
-            (B, T, V). Positions count from a row's first token that is no padding.
-
-        Raises:
-            ValueError: a shape does not fit, or T is beyond block_size.
-        """
-        return self._logits(self._hidden(checked_ids(ids, self.config.block_size), mask))  # (B, T, V)
-
-    def new_cache(self, batch_size: int, max_length: int, start: Any = None) -> KVCache:
-        """An empty cache for `next_logits`.
-
-        Args:
-            batch_size: B, texts side by side.
-            max_length: positions to make room for, at most block_size.
-            start: (B,), index of each row's first token that is no padding; None: no padding.
-
-        Raises:
-            ValueError: max_length is beyond block_size, or an argument does not fit `nn.KVCache`.
-        """
-        c = self.config
-        if max_length > c.block_size:
-            raise ValueError(f"max_length = {max_length} is beyond the model's block_size = {c.block_size}")
-        table = self.tokens.weight
-        return KVCache(c.n_layer, batch_size, c.kv_heads, max_length, c.d, dtype=table.dtype, start=start,
-                       like=table.data)
-
-    @no_grad()
-    def next_logits(self, ids: Any, cache: KVCache) -> Tensor:
-        """Read on behind what the cache holds; scores for the token after the last.
-
-        Args:
-            ids: (B, T), the next tokens; where the texts begin at different places, padded on the left.
-            cache: of `new_cache`; it grows by T. Nothing is recorded for backward.
-
-        Returns:
-            (B, V).
-
-        Raises:
-            ValueError: ids do not fit the cache, or it has no room for them.
-        """
-        ids = checked_ids(ids, self.config.block_size)
-        x = self._hidden(ids, cache=cache)  # (B, T, C)
-        cache.advance(ids.shape[1])
-        return self._logits(x[:, -1])  # (B, V)
+    def _kv_heads(self) -> tuple[int, int]:
+        return self.config.kv_heads, self.config.d
 
     def _hidden(self, ids: Any, mask: Any = None, cache: KVCache | None = None) -> Tensor:
         positions, seen = places(ids, mask, cache)

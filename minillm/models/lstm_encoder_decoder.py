@@ -16,6 +16,7 @@ from minillm.formulas import additive_scores, attention_weights
 from minillm.nn.cache import check_rows, checked_rows, first_positions
 
 from .encoder_decoder import EncoderDecoder, check_config, real
+from .reading import check_begun
 
 State = list[tuple[Any, Any]]  # (h, c), each (B, H), for each LSTM layer
 SCORES = ("additive", "dot", "general")
@@ -271,8 +272,7 @@ class LSTMEncoderDecoder(EncoderDecoder, config=LSTMEncoderDecoderConfig):
     def _next_logits(self, ids: np.ndarray, cache: LSTMSourceCache) -> Tensor:
         check_rows(ids, cache.batch_size)
         T = ids.shape[1]
-        if cache.start.max() >= cache.length + T:
-            raise ValueError(f"row {cache.start.argmax()} is all padding: give it a token")
+        check_begun(cache.start, cache.length + T)
         x = self.target_tokens(np.where(np.arange(T) + cache.length < cache.start[:, None], 0, ids))
         for t in range(T):
             fed, state = self._step(self.dropout(x[:, t]), cache.fed, cache.state, cache.memory)

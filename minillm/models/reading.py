@@ -36,11 +36,13 @@ def places(ids: Any, mask: Any, cache: KVCache | None) -> tuple[np.ndarray, np.n
         (B, 1, 1, S) boolean or None, for the S keys of attention.
 
     Raises:
-        ValueError: the mask does not have the shape of ids, or the cache has no room for them.
+        ValueError: the mask does not have the shape of ids, or the cache has no room for them, or a row
+            has not begun.
     """
     T = ids.shape[1]
     if cache is not None:
         cache.room_for(ids)
+        check_begun(cache.start, cache.length + T)
         return cache.positions(T), cache.mask(T)
     if mask is None:
         return np.arange(T), None
@@ -48,3 +50,9 @@ def places(ids: Any, mask: Any, cache: KVCache | None) -> tuple[np.ndarray, np.n
     if mask.shape != ids.shape:
         raise ValueError(f"mask must have the shape of ids, {ids.shape}, not {mask.shape}")
     return np.maximum(np.cumsum(mask, axis=1) - 1, 0), mask[:, None, None]
+
+
+def check_begun(start: np.ndarray, end: int) -> None:
+    """Raise ValueError where a row, whose first token is at start (B,), is all padding before `end`."""
+    if start.max() >= end:
+        raise ValueError(f"row {start.argmax()} is all padding so far: give it a token")

@@ -16,6 +16,7 @@ from minillm.autograd.tensor import unwrap
 from minillm.formulas import sinusoidal_positions
 from minillm.nn.cache import checked_rows
 
+from .checks import check_multiple, check_positive
 from .encoder_decoder import EncoderDecoder, check_config, real
 from .reading import checked_ids, places
 
@@ -74,14 +75,12 @@ class TransformerEncoderDecoderConfig:
         check_config(self, ("source_vocab_size", "target_vocab_size", "block_size", "n_encoder_layer",
                             "n_decoder_layer", "n_embd", "n_head", "kv_heads", "mlp_dim"),
                      activation=("relu", "gelu", "gelu_tanh"), positions=("sinusoidal", "learned"))
-        if self.n_embd % self.n_head:
-            raise ValueError(f"n_embd = {self.n_embd} must be a multiple of n_head = {self.n_head}")
-        if self.n_head % self.kv_heads:
-            raise ValueError(f"n_head = {self.n_head} must be a multiple of n_kv_head = {self.n_kv_head}")
+        check_multiple(self, "n_embd", "n_head")
+        if self.n_kv_head is not None:
+            check_multiple(self, "n_head", "n_kv_head")
         if self.positions == "sinusoidal" and self.n_embd % 2:
             raise ValueError(f"n_embd = {self.n_embd} must be even: sinusoidal positions are pairs")
-        if self.softcap is not None and not self.softcap > 0:
-            raise ValueError(f"softcap = {self.softcap} must be > 0, or None")
+        check_positive(self, "norm_eps", "softcap")
 
     @property
     def kv_heads(self) -> int:
@@ -222,7 +221,8 @@ class TransformerEncoderDecoder(EncoderDecoder, config=TransformerEncoderDecoder
 
         def table(n: int) -> nn.Embedding:
             made = nn.Embedding(n, c.n_embd, rng=rng, dtype=dtype)
-            made.weight.data[...] = nn.init.normal((n, c.n_embd), c.n_embd**-0.5, rng, dtype)
+            if not nn.init.is_empty():
+                made.weight.data[...] = nn.init.normal((n, c.n_embd), c.n_embd**-0.5, rng, dtype)
             return made
 
         def norm() -> nn.LayerNorm | None:

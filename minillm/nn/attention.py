@@ -91,7 +91,7 @@ class MultiHeadAttention(Module):
             TypeError: the mask is not boolean.
         """
         B, T, C = self._checked("x", x).shape
-        q = self._heads(self.query(x))  # (B, H, T, d)
+        q = split_heads(self.query(x), self.d)  # (B, H, T, d)
         if self.query_norm is not None:
             q = self.query_norm(q)
         k, v = memory if isinstance(memory, tuple) else self.keys_values(x if memory is None else memory)
@@ -111,7 +111,7 @@ class MultiHeadAttention(Module):
     def keys_values(self, memory: Any) -> KeysValues:
         """Keys and values of a memory (B, S, C), each (B, H_kv, S, d): once, however often it is read."""
         self._checked("memory", memory)
-        k, v = self._heads(self.key(memory)), self._heads(self.value(memory))
+        k, v = split_heads(self.key(memory), self.d), split_heads(self.value(memory), self.d)
         return (k if self.key_norm is None else self.key_norm(k)), v
 
     def _with_dropout(self, q: Any, k: Any, v: Any, causal: bool, mask: Any) -> Any:
@@ -125,10 +125,6 @@ class MultiHeadAttention(Module):
         p = self.dropout(attention_weights(scores, beside(seen, unwrap(q))))
         return (p @ v[:, :, None]).reshape(B, H, T, d)
 
-    def _heads(self, x: Any) -> Any:
-        B, T, E = x.shape
-        return x.reshape(B, T, E // self.d, self.d).transpose(0, 2, 1, 3)  # (B, H, T, d)
-
     def _checked(self, name: str, x: Any) -> Any:
         C = self.query.weight.shape[0]
         if np.ndim(x) != 3 or np.shape(x)[2] != C:
@@ -138,3 +134,9 @@ class MultiHeadAttention(Module):
     def _options(self) -> str:
         shared = f", n_kv_head={self.n_kv_head}" if self.n_kv_head != self.n_head else ""
         return f"{self.n_head * self.d}, {self.n_head}{shared}"
+
+
+def split_heads(x: Any, d: int) -> Any:
+    """The heads of a projection side by side: (B, T, H d) -> (B, H, T, d)."""
+    B, T, E = x.shape
+    return x.reshape(B, T, E // d, d).transpose(0, 2, 1, 3)  # (B, H, T, d)

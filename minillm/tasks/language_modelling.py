@@ -13,6 +13,8 @@ import numpy as np
 
 from minillm import nn
 from minillm.errors import UserError
+from minillm.models.checks import check_sizes, check_types
+from minillm.models.own_weights import Arrays, check_own, read_model
 from minillm.optim import AdamW, WarmupCosine, parameter_groups
 from minillm.tasks.language_models import MODELS, OWN_SETTINGS, LanguageModel, ModelConfig
 from minillm.tasks.memory import check_memory
@@ -70,7 +72,7 @@ class LanguageModelling:
         sample_prompt: what a sample begins with; "" for a new line.
 
     Raises:
-        UserError: there is no such model or preset.
+        UserError: there is no such model or preset, or a setting is of another type or not finite.
     """
 
     data: Any = ()
@@ -126,6 +128,10 @@ class LanguageModelling:
         for name, value in filled.items():
             if name == "data" or getattr(self, name) is None:
                 object.__setattr__(self, name, value)
+        try:
+            check_types(self, optional=set(OWN_SETTINGS) - set(MODELS[self.model].settings))
+        except ValueError as error:
+            raise UserError(str(error)) from None
 
     @property
     def sequences(self) -> int:
@@ -170,9 +176,7 @@ class LanguageModelling:
         for name in ("seed", "lr", "l1", "l2"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} = {getattr(self, name)} must be finite and not negative")
-        for name in ("batch_size", "seq_len"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
+        check_sizes(self, "batch_size", "seq_len")
         self._settings()
         self._schedule()
         self.model_config(2)
@@ -246,6 +250,8 @@ def resume(out: str | Path, *, data: Sequence[str] | str | None = None) -> Train
     run = RunFolder.resume(out)
     try:
         config, tokenizer = _read_config(run)
+        if run.checkpoint.exists():  # before a model of those sizes is made
+            check_own(*_stored(run.checkpoint, config, tokenizer)[0])
         text = (config if data is None else replace(config, data=data)).load_text()
         trainer = config._trainer(run, config._parts(text, tokenizer))
         if run.checkpoint.exists():
@@ -271,17 +277,19 @@ def load_model(out: str | Path) -> tuple[LanguageModel, Tokenizer, dict[str, Any
     """
     run = RunFolder.open(out)
     config, tokenizer = _read_config(run)
-    model, _ = MODELS[config.model].make(config.model_config(tokenizer.vocab_size), seed=0)
     path = run.best if run.best.exists() else run.checkpoint
-    arrays, facts = load_checkpoint(path)
-    if path is run.checkpoint:
-        arrays = {k.removeprefix("model."): v for k, v in arrays.items() if k.startswith("model.")}
-    try:
-        model.load_state_dict(arrays)
-    except ValueError as error:
-        raise UserError(f"{str(path)!r} does not fit the run's config.json: {error}") from error
-    model.eval()
+    what, facts = _stored(path, config, tokenizer)
+    model: Any = read_model(*what)
     return model, tokenizer, facts
+
+
+def _stored(path: Path, config: LanguageModelling, tokenizer: Tokenizer
+            ) -> tuple[tuple[Any, Arrays, str, str], dict[str, Any]]:
+    """What `models.own_weights` asks for to read the model of a checkpoint, and the checkpoint's facts."""
+    arrays, facts = load_checkpoint(path)
+    own = {k.removeprefix("model."): v for k, v in arrays.items() if k.startswith("model.")} or arrays
+    return (config.model_config(tokenizer.vocab_size), Arrays(own), repr(str(path)),
+            repr(str(path.with_name("config.json")))), facts
 
 
 def _read_config(run: RunFolder) -> tuple[LanguageModelling, Tokenizer]:
@@ -289,13 +297,19 @@ def _read_config(run: RunFolder) -> tuple[LanguageModelling, Tokenizer]:
     if saved.get("task") != "language modelling":
         raise UserError(f"{str(run.path)!r} is a run of another task ({saved.get('task')!r}): "
                         "name a folder that `minillm train lm` made")
-    tokenizer = tokenizer_from_json(saved.get("tokenizer") or {})
+    where = f"the config.json of {str(run.path)!r} is damaged"
     known = [f.name for f in fields(LanguageModelling)] if "model" in saved else _FIRST_SETTINGS
     try:
+        tokenizer = tokenizer_from_json(saved["tokenizer"])
         settings = {name: saved[name] for name in known}
         config = LanguageModelling(**{**settings, "tokenizer": saved["tokenizer"]["kind"]})
         config.check()
-    except (KeyError, TypeError) as error:
-        raise UserError(f"the config.json of {str(run.path)!r} is damaged ({error}): start a new run") \
-            from error
+        config.model_config(tokenizer.vocab_size)
+        for name, value in settings.items():
+            if value is None and name != "data" and getattr(config, name) is not None:
+                raise ValueError(f"{name} = null, which training never writes")
+    except KeyError as error:
+        raise UserError(f"{where} (it has no {error}): restore it, or start a new run") from error
+    except (TypeError, ValueError, UserError) as error:
+        raise UserError(f"{where} ({error}): restore it, or start a new run") from error
     return config, tokenizer

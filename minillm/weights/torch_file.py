@@ -35,8 +35,9 @@ class TorchFile:
     Opening takes memory in proportion to the pickle's length, a tensor at most its storage's.
 
     Raises UserError, in one line: a file that is missing, damaged or no such file; one that holds
-    anything but plain data and dense tensors, such as a whole module (save its state_dict() instead);
-    and one that asks for a function to be called, which is not done.
+    anything but plain data and dense tensors, such as a whole module (save its state_dict() instead), or
+    an expanded tensor (save its contiguous()); and one that asks for a function to be called, which is
+    not done.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -119,10 +120,12 @@ class TorchFile:
         itemsize = np.dtype(STORED[kind]).itemsize
         count = math.prod(tensor.shape)
         last = tensor.offset + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride)) if count else 0
-        if size % itemsize or size != tensor.storage.count * itemsize or last * itemsize >= max(size, 1) \
-                or count * itemsize > size:
+        if size % itemsize or size != tensor.storage.count * itemsize or last * itemsize >= max(size, 1):
             raise UserError(f"{self._shown} is damaged: tensor {shown(name)} of shape"
                             f" {shown(str(tensor.shape))} does not lie in its storage of {size} bytes")
+        if count * itemsize > size:  # small files would become large arrays
+            raise UserError(f"{self._shown}: tensor {shown(name)} of shape {shown(str(tensor.shape))} repeats"
+                            f" the numbers of its storage of {size} bytes (expand): save its contiguous()")
         return TensorInfo(name, kind, tensor.shape, start + tensor.offset * itemsize, count * itemsize)
 
 

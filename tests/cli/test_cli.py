@@ -95,8 +95,8 @@ def test_formulas_in_chinese() -> None:
     assert f"\u5171 {len(LEDGER)} \u4e2a\u516c\u5f0f" in table
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["train", "lm"], ["generate"], ["perplexity"], ["learn"],
-                                     ["formulas"], ["step"], ["doctor"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["train", "lm"], ["generate"], ["perplexity"], ["export"],
+                                     ["learn"], ["formulas"], ["step"], ["doctor"]])
 def test_help(command: list[str]) -> None:
     done = minillm(*command, "--help")
     assert done.returncode == 0

@@ -158,7 +158,7 @@ def test_qk_norm_makes_attention_blind_to_the_scale_of_queries(rng):
     ({"n_kv_head": 3}, "n_head = 4 must be a multiple of n_kv_head = 3"),
     ({"n_head": 3}, "n_embd = 128 must be a"),
     ({"head_dim": 5}, "head_dim = 5 must be even"), ({"init": "x"}, "init = 'x' must be one of gpt2, normal"),
-    ({"logit_softcap": -1}, "logit_softcap = -1 must be > 0"),
+    ({"logit_softcap": -1}, "logit_softcap = -1.0 must be > 0"),
     ({"n_layer": 0}, "n_layer = 0 must be at least 1")])
 def test_sizes_that_no_model_has(change, message):
     with pytest.raises(ValueError, match=message):

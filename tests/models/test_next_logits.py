@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from minillm.autograd import no_grad
-from minillm.models import GPT, GPTConfig, Llama, LlamaConfig, LSTMConfig, LSTMLanguageModel
+from minillm.models import (
+    GPT,
+    EncoderDecoder,
+    GPTConfig,
+    Llama,
+    LlamaConfig,
+    LSTMConfig,
+    LSTMEncoderDecoderConfig,
+    LSTMLanguageModel,
+    TransformerEncoderDecoderConfig,
+)
 
 V = 13
 MODELS = {
@@ -97,7 +107,20 @@ def test_ids_of_another_batch_are_refused_and_nothing_is_read(name):
     assert cache.length == 0
 
 
-def test_a_row_of_padding_alone_has_no_next_token():
-    model = model_of("lstm")
-    with pytest.raises(ValueError, match="row 1 is all padding"):
-        model.next_logits(np.zeros((2, 3), int), model.new_cache(2, 8, [0, 3]))
+@pytest.mark.parametrize("name", [*MODELS, "lstm to lstm", "transformer"])
+def test_a_row_of_padding_alone_has_no_next_token(name):
+    """The same for all: refused, with nothing read; once the row has begun, as if it had been read whole."""
+    ids, start = np.random.default_rng(1).integers(0, V, (2, 5)), [0, 3]
+    if name in MODELS:
+        model = model_of(name)
+    else:
+        kind = LSTMEncoderDecoderConfig if name == "lstm to lstm" else TransformerEncoderDecoderConfig
+        options = {} if name == "lstm to lstm" else {"n_embd": 8, "n_head": 2}
+        model = EncoderDecoder.of(kind(V, V, **options)).eval().given(ids)
+    cache = model.new_cache(2, 8, start)
+    for end in (1, 3):
+        with pytest.raises(ValueError, match="row 1 is all padding so far: give it a token"):
+            model.next_logits(ids[:, :end], cache)
+    assert cache.length == 0
+    again = model.next_logits(ids, cache).numpy()
+    assert_allclose(again, model.next_logits(ids, model.new_cache(2, 8, start)).numpy(), atol=1e-6)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ from minillm.models import (
     save_huggingface,
     save_pretrained,
 )
-from minillm.models.pretrained import MODELS
+from minillm.models.model_folder import write_safetensors
+from minillm.models.own_weights import MODELS, own_slots
 from minillm.text import BPETokenizer, ByteTokenizer, CharTokenizer
 
 TEXT = "the cat sat on the mat; 人工智能的稳定性。" * 4
@@ -45,14 +47,16 @@ CONFIGS = {
 
 
 def made(name, dtype=np.float32, seed=0):
-    kind, _ = MODELS[name.partition(",")[0]]
-    model = kind(CONFIGS[name], rng=np.random.default_rng(seed), dtype=dtype)
+    model = MODELS[name.partition(",")[0]].model(CONFIGS[name], rng=np.random.default_rng(seed), dtype=dtype)
     for p in model.parameters():  # no zeros and ones, which a mistake could leave
         p.data += np.random.default_rng(seed + 1).standard_normal(p.shape).astype(dtype)
     return model.eval()
 
 
 TOKENIZERS = [CharTokenizer.train(TEXT), ByteTokenizer(["<|end|>"]), BPETokenizer.train(TEXT, vocab_size=280)]
+
+
+LARGE = ByteTokenizer([f"<{i:02}>" for i in range(60)])
 
 
 def same(a, b):
@@ -90,6 +94,9 @@ def test_tokenizers_come_along(tokenizer, tmp_path):
 def test_two_tokenizers_of_an_encoder_decoder(tmp_path):
     save_pretrained(tmp_path / "m", made("TransformerEncoderDecoder"), (TOKENIZERS[0], TOKENIZERS[2]))
     assert load_pretrained(tmp_path / "m")[1] == (TOKENIZERS[0], TOKENIZERS[2])
+    path = tmp_path / "m" / "tokenizer.json"
+    path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items()))))
+    assert load_pretrained(tmp_path / "m")[1] == (TOKENIZERS[0], TOKENIZERS[2]), "by name, not by order"
     save_pretrained(tmp_path / "one", made("TransformerEncoderDecoder"), TOKENIZERS[1])
     assert load_pretrained(tmp_path / "one")[1] == TOKENIZERS[1]
 
@@ -254,6 +261,32 @@ def test_what_cannot_be_saved(tmp_path):
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.parametrize(("name", "tokenizer", "message"), [
+    ("GPT", LARGE, "the tokenizer has 316 ids, but the model has vocab_size = 300"),
+    ("GPT", (TOKENIZERS[0], TOKENIZERS[1]), "the tokenizer is a tuple of 2: give one tokenizer"),
+    ("GPT", "tokenizer.json", "the tokenizer is a str: give one of CharTokenizer, ByteTokenizer, BPETok"),
+    ("LSTMEncoderDecoder", (TOKENIZERS[0],) * 3, "is a tuple of 3"),
+    ("LSTMEncoderDecoder", (TOKENIZERS[0], LARGE), "has 316 ids, but the model has target_vocab_size = 310")])
+def test_what_could_not_be_read_again_does_not_replace_a_model(tmp_path, name, tokenizer, message):
+    save_pretrained(tmp_path / "m", made("Llama"), None)
+    with pytest.raises(ValueError, match=message):
+        save_pretrained(tmp_path / "m", made(name), tokenizer, overwrite=True)
+    changed = made("GPT")
+    changed.tokens = nn.Embedding(301, 12)
+    with pytest.raises(ValueError, match=r"the model has \d+ parameters, but its config makes \d+"):
+        save_pretrained(tmp_path / "m", changed, None, overwrite=True)
+    assert same(load_pretrained(tmp_path / "m")[0], made("Llama"))
+    assert list(tmp_path.iterdir()) == [tmp_path / "m"]
+
+
+def test_options_of_other_number_types_are_read_again(tmp_path):
+    config = GPTConfig(np.int64(20), 8, np.int8(1), 2, 8, dropout=0, bias=1, norm_eps=np.float32(1e-5))
+    save_pretrained(tmp_path / "m", GPT(config), None)
+    back = load_pretrained(tmp_path / "m")[0].config
+    assert back == config
+    assert {type(value) for value in vars(back).values()} == {int, float, bool, str, type(None)}
+
+
 # ---- what is no model
 
 def test_names_that_are_no_model(tmp_path):
@@ -270,7 +303,7 @@ def test_names_that_are_no_model(tmp_path):
     with pytest.raises(UserError, match="is neither a folder nor a .gguf file"):
         load_pretrained(tmp_path / "b.txt")
     (tmp_path / "config.json").write_text('{"task": "language modelling"}')
-    with pytest.raises(UserError, match="is a run folder of training"):
+    with pytest.raises(UserError, match="is a run folder .* with `minillm export RUN FOLDER`"):
         load_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="of no known kind"):
@@ -316,7 +349,7 @@ def test_a_damaged_head_of_the_configuration(tmp_path, name, change, words):
 
 @pytest.mark.parametrize(("name", "inner", "words"), [
     ("GPT", {"vocab_size": 10**12}, ["config.json', config: vocab_size is '1000000000000'"]),
-    ("GPT", {"vocab_size": 10**9}, ["vocab_size = 1000000000, block_size = 8", "model.safetensors holds"]),
+    ("GPT", {"vocab_size": 10**9}, ["vocab_size = 1000000000, block_size = 8", "model.safetensors' holds"]),
     ("GPT", {"n_layer": 2**31 - 1}, ["n_layer = 2147483647"]),
     ("GPT", {"n_layer": 0}, ["n_layer = 0 must be at least 1"]),
     ("GPT", {"n_embd": -12}, ["n_embd is '-12'"]),
@@ -331,12 +364,52 @@ def test_a_damaged_head_of_the_configuration(tmp_path, name, change, words):
     ("GPT", {"norm": "middle"}, ["norm = 'middle' must be one of pre, post"]),
     ("GPT", {"colour": 1}, ["config has the field 'colour', which this minillm does not know"]),
     ("Llama", {"softcap": "3"}, ["softcap is '3', it should be of type float or null"]),
-    ("Llama", {"tied": False}, ["tied = False", "parameters, but model.safetensors holds"]),
+    ("Llama", {"tied": False}, ["tied = False", "model.safetensors' holds"]),
     ("LSTMLanguageModel", {"hidden_dim": 2**31}, ["hidden_dim is '2147483648'"]),
     ("TransformerEncoderDecoder", {"n_encoder_layer": 10**6}, ["n_encoder_layer = 1000000"])])
 def test_sizes_that_lie(tmp_path, name, inner, words):
     message = refused(tmp_path, name, inner=inner)
     assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize("layers", [1, 2, 4])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_slots_of_any_depth_are_the_parameters(name, layers):
+    config, kind = CONFIGS[name], MODELS[name.partition(",")[0]]
+    config = replace(config, **dict.fromkeys(kind.stacks.values(), layers))
+    wanted = {name: p.shape for name, p in kind.model(config).named_parameters()}
+    assert {slot.tensor: slot.shape for slot in own_slots(config)} == wanted
+
+
+def test_both_directions_of_an_encoder_are_slots_or_one():
+    for both in (True, False):
+        config = LSTMEncoderDecoderConfig(9, 9, 4, 6, 4, bidirectional=both, input_feeding=True)
+        wanted = {name for name, _ in MODELS["LSTMEncoderDecoder"].model(config).named_parameters()}
+        assert {slot.parameter for slot in own_slots(config)} == wanted
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_layers_that_lie_cost_nothing_though_the_sum_is_right(name, tmp_path):
+    """One tensor with as many numbers as all of 100000 layers: no such model is made to find that out."""
+    kind = MODELS[name.partition(",")[0]]
+    sizes = {"vocab_size": 1, "block_size": 1, "n_embd": 2, "n_head": 1, "hidden_dim": 2, "embedding_dim": 1,
+             "source_vocab_size": 1, "target_vocab_size": 1, "n_kv_head": None, "head_dim": None}
+    small = {field.name for field in fields(kind.config)} & sizes.keys()
+    config = replace(CONFIGS[name], **{field: sizes[field] for field in small},
+                     **dict.fromkeys(kind.stacks.values(), 100_000))
+    folder = tmp_path / "m"
+    folder.mkdir()
+    write_safetensors(folder / "model.safetensors", {"x": np.zeros(config.n_params, np.float16)}, {})
+    (folder / "config.json").write_text(json.dumps({
+        "format": "minillm-model", "version": 1, "model": name.partition(",")[0], "dtype": "float16",
+        "config": asdict(config), "tokenizer": False}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=r"has no tensor '\w+\.weight'"):
+            load_pretrained(folder)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_field_that_came_later_may_be_missing(tmp_path):
@@ -349,9 +422,14 @@ def test_a_field_that_came_later_may_be_missing(tmp_path):
 
 
 def test_tokenizers_that_do_not_fit(tmp_path):
-    large = ByteTokenizer([f"<{i:02}>" for i in range(60)])
-    assert "has 316 ids, but config.json has vocab_size = 300" in refused(tmp_path, "GPT", tokenizer=large)
+    save_pretrained(tmp_path / "m", made("GPT"), TOKENIZERS[1])
     path = tmp_path / "m" / "tokenizer.json"
+    path.write_text(json.dumps(LARGE.to_json()))
+    with pytest.raises(UserError, match="has 316 ids, but config.json has vocab_size = 300"):
+        load_pretrained(tmp_path / "m")
+    path.write_text(json.dumps({"source": LARGE.to_json(), "target": LARGE.to_json()}))
+    with pytest.raises(UserError, match=r"tokenizer.json' is a tuple of 2: give one tokenizer"):
+        load_pretrained(tmp_path / "m")
     for text, words in (("{", "damaged or no JSON"), ('{"kind": "word"}', "the tokenizer's kind is 'word'"),
                         ('{"kind": "char"}', "not a character tokenizer")):
         path.write_text(text)

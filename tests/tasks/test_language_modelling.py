@@ -3,8 +3,9 @@
 import json
 import math
 import random
+import tracemalloc
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from minillm.tasks.presets import PRESETS
 from minillm.tasks.samples import Writer
 from minillm.tasks.text_data import encode, evaluation_data, train_tokenizer
 from minillm.text import CharTokenizer
-from minillm.train import load_checkpoint
+from minillm.train import load_checkpoint, save_checkpoint
 
 SMALL: dict[str, dict[str, Any]] = {
     "lstm": {"embedding_dim": 8, "hidden_dim": 16, "dropout": 0.0},
@@ -315,10 +316,110 @@ def test_the_config_of_the_first_version_is_an_lstm_on_characters(tmp_path: Path
     ends = [load_checkpoint(tmp_path / name / "checkpoint.safetensors")[0] for name in ("whole", "old")]
     assert {k: v.tobytes() for k, v in ends[0].items()} == {k: v.tobytes() for k, v in ends[1].items()}
     assert type(load_model(tmp_path / "old")[0]) is LSTMLanguageModel
+    (tmp_path / "old" / "config.json").write_text(json.dumps({**old, "data": None}))  # Python's own text
+    assert type(load_model(tmp_path / "old")[0]) is LSTMLanguageModel
     del old["lr"]
     (tmp_path / "old" / "config.json").write_text(json.dumps(old))
     with pytest.raises(UserError, match=r"config\.json .* is damaged"):
         resume(tmp_path / "old")
+
+
+# ---- a config.json that lies
+
+
+def bent(run: Path, change: dict[str, Any]) -> None:
+    path = run / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+
+
+@pytest.mark.parametrize(("model", "change", "words"), [
+    ("gpt", {"seq_len": 10**12}, ["seq_len = 1000000000000 must be at most"]),
+    ("gpt", {"seq_len": 10**9}, ["block_size = 1000000000", "parameters, but '", ".safetensors' holds"]),
+    ("gpt", {"n_layer": 10**6}, ["n_layer = 1000000", "one of the two is wrong"]),
+    ("llama", {"n_layer": 0}, ["n_layer = 0 must be at least 1"]),
+    ("gpt", {"n_head": 2.0}, ["n_head = 2.0 must be a whole number"]),
+    ("gpt", {"n_head": 4}, []),
+    ("gpt", {"n_embd": 18, "n_head": 3}, ["n_embd = 18", "one of the two is wrong"]),
+    ("lstm", {"steps": 4.5}, ["steps = 4.5 must be a whole number"]),
+    ("lstm", {"steps": True}, ["steps = True must be a whole number"]),
+    ("lstm", {"lr": "fast"}, ["lr = 'fast' must be a finite number"]),
+    ("lstm", {"dropout": None}, ["dropout = null"]),
+    ("lstm", {"hidden_dim": None}, ["hidden_dim = null"]),
+    ("lstm", {"eval_every": None}, ["eval_every = null"]),
+    ("lstm", {"seed": None}, ["seed = None must be a whole number"]),
+    ("lstm", {"data": 5}, ["int"]),
+    ("lstm", {"model": ["lstm"]}, ["unhashable"]),
+    ("lstm", {"num_layers": 2}, ["num_layers = 2", "one of the two is wrong"]),
+    ("lstm", {"tokenizer": None}, ["the tokenizer's kind is None"]),
+    ("lstm", {"tokenizer": {"kind": ["char"]}}, ["the tokenizer's kind is ['char']"]),
+])
+def test_a_config_that_lies_is_one_line_that_names_it(
+    tmp_path: Path, text: str, model: str, change: dict[str, Any], words: list[str]
+) -> None:
+    run = tmp_path / "run"
+    trained(LanguageModelling(data=text, **{**SMALL[model], **SHORT}), run)
+    bent(run, change)
+    if not words:  # other heads of the same matrices: nothing that a file of weights could tell
+        load_model(run)
+        return
+    for load in (load_model, resume):
+        tracemalloc.start()
+        try:
+            with pytest.raises(UserError) as refused:
+                load(run)
+            assert tracemalloc.get_traced_memory()[1] < 4 << 20
+        finally:
+            tracemalloc.stop()
+        message = str(refused.value)
+        assert [word for word in [*words, "config.json", str(run)] if word not in message] == []
+        assert "\n" not in message
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_layers_that_lie_are_not_made(tmp_path: Path, text: str, model: str) -> None:
+    """One tensor has as many numbers as 100000 layers: the model of so many is not made to find that out."""
+    settings = {"lstm": {"embedding_dim": 1, "hidden_dim": 1},
+                "gpt": {"n_embd": 1, "n_head": 1}, "llama": {"n_embd": 2, "n_head": 1, "n_kv_head": 1}}[model]
+    config = LanguageModelling(data=text, **{**SMALL[model], **SHORT, **settings})
+    run = tmp_path / "run"
+    trainer = trained(config, run)
+    layers = "num_layers" if model == "lstm" else "n_layer"
+    bent(run, {layers: 100_000})
+    sizes = replace(trainer.model.config, **{layers: 100_000})
+    save_checkpoint(run / "best.safetensors", {"x": np.zeros(sizes.n_params, np.float16)}, {"step": 1})
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=r"best\.safetensors' has no tensor '\w+\.weight'"):
+            load_model(run)
+        assert tracemalloc.get_traced_memory()[1] < (2 << 20) + 2 * 2 * sizes.n_params
+    finally:
+        tracemalloc.stop()
+
+
+def test_nothing_is_drawn_for_a_model_that_is_read(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+                                                   ) -> None:
+    trained(LanguageModelling(data=text, **{**SMALL["gpt"], **SHORT}), tmp_path / "run")
+
+    def drawn(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a parameter was drawn")
+
+    monkeypatch.setattr("minillm.nn.init._generator", None)  # what a model without a generator draws from
+    monkeypatch.setattr("minillm.tasks.language_models.Kind.make", drawn)
+    model, _, _ = load_model(tmp_path / "run")
+    assert not model.training
+    best = load_checkpoint(tmp_path / "run" / "best.safetensors")[0]
+    assert model.state_dict().keys() == best.keys()
+    assert all(v.tobytes() == best[k].tobytes() for k, v in model.state_dict().items())
+
+
+def test_settings_are_plain_values_of_their_types() -> None:
+    config = LanguageModelling(model="gpt", steps=np.int64(5), lr=1, qk_norm=1, dropout=np.float32(0.5))
+    assert (config.steps, config.lr, config.qk_norm, config.dropout) == (5, 1.0, True, 0.5)
+    assert json.loads(json.dumps(asdict(config)))["steps"] == 5
+    assert type(config.lr) is float
+    for wrong in ({"steps": 4.5}, {"steps": True}, {"lr": math.inf}, {"preset": "hour", "clip": "1"}):
+        with pytest.raises(UserError, match=f"{list(wrong)[-1]} = .* must be a"):
+            LanguageModelling(**wrong)  # type: ignore[arg-type]
 
 
 # ---- samples

@@ -70,6 +70,19 @@ def test_views_share_their_storage_and_stay_views(path):
         assert (file.read(name, None) == t.numpy()).all()
 
 
+def test_an_expanded_tensor_is_refused_as_what_it_is(path):
+    """Refused, as a file of a few bytes would become a large array, but not called damaged."""
+    buffer = io.BytesIO()
+    torch.save({"a": torch.tensor([3.0]).expand(5, 5)}, buffer)
+    with pytest.raises(UserError, match=r"tensor 'a' of shape '\(5, 5\)' repeats the numbers of its "
+                                        r"storage of 4 bytes \(expand\): save its contiguous\(\)") as refused:
+        opened(path, buffer.getvalue())
+    assert "damaged" not in str(refused.value)
+    buffer = io.BytesIO()
+    torch.save({"a": torch.tensor([3.0]).expand(5, 5).contiguous()}, buffer)
+    assert opened(path, buffer.getvalue()).read("a").tolist() == [[3.0] * 5] * 5
+
+
 def test_state_dicts_and_checkpoints(path):
     model = torch.nn.TransformerEncoderLayer(4, 2, 8)
     optimizer = torch.optim.AdamW(model.parameters())
@@ -159,7 +172,8 @@ def test_the_program_that_the_next_tests_bend(path):
     (tensor(offset=b"K\x01"), "does not lie in its storage of 16 bytes"),
     (tensor(shape=b"K\x05\x85"), "does not lie in its storage"),
     (tensor(stride=b"K\x02\x85"), "does not lie in its storage"),
-    (tensor(shape=b"J\xff\xff\xff\x7f\x85", stride=b"K\0\x85"), "does not lie in its storage"),
+    (tensor(shape=b"J\xff\xff\xff\x7f\x85", stride=b"K\0\x85"),
+     "repeats the numbers of its storage of 16 bytes"),
     (tensor(shape=b"J\xff\xff\xff\xff\x85"), "no tensor of torch"),
     (tensor(shape=b"K\0\x8a\x08" + b"\xff" * 7 + b"\x0f\x86", stride=b"K\0K\0\x86"), "no tensor of torch"),
     (tensor(shape=b"K\0" + 2 * b"\x8a\x06\0\0\0\0\0\x01" + b"\x87", stride=b"K\0K\0K\0\x87"),
