@@ -14,11 +14,10 @@ from minillm.cli.open_model import MODEL_HELP, open_model
 from minillm.errors import UserError
 from minillm.generate import Hypothesis, Piece, Sampling, TextStream, beam_search, stream_text
 from minillm.generate.batch import check_length
+from minillm.generate.beam import check_length_penalty
 from minillm.generate.text import encode_prompt, end_ids, textless_ids
 from minillm.text import CharTokenizer, Tokenizer, read_text
 
-# What tokenizers of published models call the token that a text begins with.
-BEGIN_TOKENS = ("<|begin_of_text|>", "<|endoftext|>", "<s>", "<bos>")
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 
@@ -31,7 +30,8 @@ def generate(
     name: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
     prompt: Annotated[list[str] | None, _option(
         "prompt", "What the text begins with; several are written side by side. Left out: a new line, or "
-        "the token that begins a text.")] = None,
+        "the token that begins a text. Before it comes what a text began with in training, such as "
+        "<|begin_of_text|>.")] = None,
     prompt_file: Annotated[Path | None, _option("prompt-file", "A UTF-8 file with the prompt.")] = None,
     length: Annotated[int, _option("length", "Tokens to write at most.")] = 400,
     temperature: Annotated[float, _option(
@@ -48,7 +48,9 @@ def generate(
     length_penalty: Annotated[float | None, _option(
         "length-penalty", "With --beams: the higher, the longer the text that wins (1: the mean of log p).")
     ] = None,
-    stop: Annotated[list[str] | None, _option("stop", "End before this string; may be repeated.")] = None,
+    stop: Annotated[list[str] | None, _option(
+        "stop", "End before this string, or at this special token; may be repeated. With --beams it cuts "
+        "the text that was found: the search knows nothing of it.")] = None,
     seed: Annotated[int, _option("seed", "Same seed, same text.")] = 0,
     stats: Annotated[bool, _option("stats", "Print tokens per second to standard error.")] = False,
 ) -> None:
@@ -66,23 +68,22 @@ def generate(
     elif length_penalty is not None:
         raise UserError("--length-penalty is an option of beam search: add --beams 4, or leave it out")
     prompts = _prompts(prompt, prompt_file)
+    alpha = 1.0 if length_penalty is None else length_penalty
     sampling: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "top_k": top_k,
                                 "min_p": min_p, "repetition_penalty": repetition_penalty}
     try:
         Sampling(**sampling)  # before a model is loaded
+        check_length_penalty(alpha, length)
         model, tokenizer = open_model(name)
-        shown = prompts or [""]
         if prompts is None:
             prompts = [_beginning(tokenizer)]
-            shown = prompts if prompts[0] not in BEGIN_TOKENS else [""]
         if beams is not None:
-            alpha = 1.0 if length_penalty is None else length_penalty
             pieces = _searched(model, tokenizer, prompts, length, beams, alpha, stop or ())
         else:
             pieces = stream_text(model, tokenizer, prompts, length, stop=stop or (), rng=seed, window=True,
                                  **sampling)
-        clock = _Clock(pieces, len(prompts), sum(len(tokenizer.encode(text)) for text in prompts))
-        _print(clock, shown)
+        clock = _Clock(pieces, len(prompts), sum(len(encode_prompt(tokenizer, text)) for text in prompts))
+        _print(clock, prompts)
     except ValueError as error:
         raise UserError(str(error)) from error
     if stats:
@@ -107,16 +108,17 @@ def _prompts(prompt: list[str] | None, file: Path | None) -> list[str] | None:
 
 
 def _beginning(tokenizer: Tokenizer) -> str:
-    """The prompt where none is given: the token that begins a text, or a new line."""
+    """The prompt where none is given: "", the token that begins a text, or a new line if there is none."""
     if isinstance(tokenizer, CharTokenizer):
         return "\n" if "\n" in tokenizer.characters else tokenizer.characters[0]
-    return next((token for token in BEGIN_TOKENS if token in tokenizer.added_ids), "\n")
+    return "" if tokenizer.begin_ids else "\n"
 
 
 def _searched(model: Any, tokenizer: Tokenizer, prompts: list[str], length: int, beams: int, alpha: float,
               stop: Sequence[str]) -> Iterator[Piece]:
     """The pieces of the best text after each prompt; a mistake is found before the first is searched for."""
     ids = [encode_prompt(tokenizer, text) for text in prompts]
+    TextStream(tokenizer, stop)
     if model.max_length is not None:
         check_length(max(map(len, ids)), length, model.max_length)
     options: dict[str, Any] = {"n_beams": beams, "length_penalty": alpha, "eos": end_ids(tokenizer),

@@ -9,6 +9,7 @@ import numpy as np
 
 from minillm.autograd import no_grad
 from minillm.autograd.devices import to_host
+from minillm.models.encoder_decoder import Given
 
 from .sampling import Sampling, draw, generators
 
@@ -67,7 +68,8 @@ class Batch:
         eos: ids that end a row.
         window: what happens when a text reaches the model's max_length. False: such a request is refused.
             True: the row is read anew from the last half of max_length on, and goes on; of a longer prompt
-            the last max_length tokens are read.
+            the last max_length tokens are read. The target of an encoder-decoder is refused in any case:
+            without its beginning it is nothing that the model learned from.
         sampling: temperature, top_k, top_p, min_p, repetition_penalty, forbidden: see `Sampling`.
 
     Attributes:
@@ -87,7 +89,9 @@ class Batch:
         if n_tokens < 1:
             raise ValueError(f"n_tokens = {n_tokens} must be at least 1")
         longest, limit = max(map(len, self.texts)), model.max_length
-        if limit is not None and not window:
+        if limit is not None and isinstance(model, Given):
+            check_length(longest, n_tokens, limit, " (window=True is not for an encoder-decoder)" * window)
+        elif limit is not None and not window:
             check_length(longest, n_tokens, limit, " (or window=True)")
         self.reasons: list[str | None] = [None] * len(self.texts)
         self._model, self._eos, self._limit = model, frozenset(eos), limit

@@ -16,6 +16,8 @@ from minillm.autograd.devices import to_host
 from .batch import LanguageModel, check_length, checked_prompts
 from .filters import forbid
 
+_LARGEST_LOG = 400.0  # of a divisor: scores stay far from where float64 ends, at e^709
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -73,9 +75,7 @@ def beam_search(model: LanguageModel, prompt: Any, n_tokens: int, *, n_beams: in
             raise ValueError(f"{name} = {value} must be at least 1")
     if n_best > n_beams:
         raise ValueError(f"n_best = {n_best} must be at most n_beams = {n_beams}")
-    if not math.isfinite(length_penalty):
-        raise ValueError(f"length_penalty = {length_penalty} must be finite")
-    length_divisor(1, length_penalty, normalisation)
+    check_length_penalty(length_penalty, n_tokens, normalisation)
     if model.max_length is not None:
         check_length(len(text), n_tokens, model.max_length)
     eos = frozenset(eos)
@@ -131,6 +131,18 @@ def length_divisor(length: int, alpha: float, normalisation: str = "power") -> f
     if normalisation == "gnmt":
         return float(((5 + length) / 6) ** alpha)
     raise ValueError(f"normalisation = {normalisation!r} must be 'power' or 'gnmt'")
+
+
+def check_length_penalty(alpha: float, n_tokens: int, normalisation: str = "power") -> None:
+    """Raise ValueError if the `length_divisor` of a text of up to `n_tokens` is no number to divide by."""
+    if not math.isfinite(alpha):
+        raise ValueError(f"length_penalty = {alpha} must be finite")
+    length_divisor(1, alpha, normalisation)  # which normalisation
+    base = n_tokens if normalisation == "power" else (5 + n_tokens) / 6
+    if abs(alpha) * math.log(base) > _LARGEST_LOG:
+        largest = _LARGEST_LOG / math.log(base)
+        raise ValueError(f"length_penalty = {alpha} is too far from 0 for {n_tokens} tokens: it must be in "
+                         f"[-{largest:.4g}, {largest:.4g}]")
 
 
 def _best_divisor(length: int, n_tokens: int, alpha: float, normalisation: str) -> float:

@@ -13,9 +13,6 @@ from minillm.text import CharTokenizer, Tokenizer
 from .batch import Batch, LanguageModel
 from .text_stream import TextStream
 
-# What tokenizers of published models call the token at the end of a text or of a turn.
-END_TOKENS = ("<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "<|end|>", "</s>", "<eos>")
-
 
 @dataclass(frozen=True)
 class Piece:
@@ -77,9 +74,9 @@ def stream_text(model: LanguageModel, tokenizer: Tokenizer, prompts: str | Seque
     Args:
         model: see `LanguageModel`; put it in eval mode.
         tokenizer: the model's.
-        prompts: one or several texts.
+        prompts: one or several texts; see `encode_prompt`.
         n_tokens: how many to draw for each at most.
-        stop: strings that end a text; they are not part of it.
+        stop: strings that end a text; they are not part of it. See `TextStream`.
         eos: ids that end a text; None: the tokenizer's end tokens (`end_ids`).
         rng: a seed, or one (or a generator) for each prompt: see `generators`.
         window: let a text outgrow the model's max_length: see `Batch`.
@@ -114,25 +111,38 @@ def _pieces(batch: Batch, streams: list[TextStream]) -> Iterator[Piece]:
 
 
 def encode_prompt(tokenizer: Tokenizer, text: str) -> np.ndarray:
-    """The ids of a prompt.
+    """The ids of a prompt, (T,): before its own what stood before each text that the model learned from.
+
+    That is the tokenizer's `prefix`, such as Llama 3's <|begin_of_text|>; a prompt that begins with it is
+    left as it is. Its `suffix` is left out: the text is to go on. An empty prompt is the tokenizer's
+    `begin_ids`.
 
     Raises:
-        ValueError: it is empty, or holds a character that the text which the model learned from does not.
+        ValueError: it is empty and there is no token to begin with, or it holds a character that the text
+            which the model learned from does not.
     """
-    if text == "":
+    prefix: list[int] = []
+    begin: tuple[int, ...] = ()
+    if isinstance(tokenizer, CharTokenizer):
+        check_known(tokenizer, text, "use a prompt of characters from its text")
+    else:
+        prefix, begin = list(tokenizer.prefix), tokenizer.begin_ids
+    if text == "" and not begin:
         raise ValueError("the prompt is empty: give at least one character")
-    ids = tokenizer.encode(text)
-    if isinstance(tokenizer, CharTokenizer) and (ids == tokenizer.unk_id).any():
-        unknown = text[int(np.argmax(ids == tokenizer.unk_id))]
-        raise ValueError(f"the model never saw {unknown!r}: use a prompt of characters from its text")
-    return ids
+    ids = tokenizer.encode(text) if text else np.array(begin, np.int64)
+    return ids if ids[:len(prefix)].tolist() == prefix else np.concatenate([prefix, ids])
+
+
+def check_known(tokenizer: CharTokenizer, text: str, way_out: str) -> None:
+    """Raise ValueError if `text` holds a character that the text which a model learned from does not."""
+    unknown = tokenizer.encode(text) == tokenizer.unk_id
+    if unknown.any():
+        raise ValueError(f"the model never saw {text[int(np.argmax(unknown))]!r}: {way_out}")
 
 
 def end_ids(tokenizer: Tokenizer) -> frozenset[int]:
-    """The ids that end a text: those of the tokenizer's special tokens that are in END_TOKENS."""
-    if isinstance(tokenizer, CharTokenizer):
-        return frozenset()
-    return frozenset(i for token, i in tokenizer.added_ids.items() if token in END_TOKENS)
+    """The ids that end a text: the tokenizer's `end_ids`; characters have none."""
+    return frozenset(() if isinstance(tokenizer, CharTokenizer) else tokenizer.end_ids)
 
 
 def textless_ids(model: Any, tokenizer: Tokenizer) -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minillm.text import CharTokenizer, StreamDecoder, Tokenizer
+from minillm.text.byte_level import ByteLevelTokenizer
 
 
 class TextStream:
@@ -16,13 +17,13 @@ class TextStream:
 
     Args:
         tokenizer: that the ids are of; special tokens are left out of the text.
-        stop: strings that end the text.
+        stop: strings that end the text. A special token ends it where its id comes, too.
 
     Attributes:
         stopped: the stop string that was found (the longest, if several have come there), or None.
 
     Raises:
-        ValueError: a stop string is empty.
+        ValueError: a stop string is empty, or holds a special token and more: no text has both.
     """
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
@@ -32,11 +33,21 @@ class TextStream:
         self.stopped: str | None = None
         self._stop = sorted(stop, key=len, reverse=True)
         self._held = ""
+        self._stop_ids = {} if isinstance(tokenizer, CharTokenizer) else _special_stops(tokenizer, stop)
         self._decoder = _CharDecoder(tokenizer) if isinstance(tokenizer, CharTokenizer) else \
             StreamDecoder(tokenizer, skip_special=True)
 
     def feed(self, *ids: int) -> str:
         """The text that is certain after these ids: "" while all of it may be part of a stop string."""
+        end = next((n for n, i in enumerate(ids) if i in self._stop_ids), None)
+        if end is None:
+            return self._feed(ids)
+        text = self._feed(ids[:end]) + self.flush()
+        if self.stopped is None:
+            self.stopped = self._stop_ids[ids[end]]
+        return text
+
+    def _feed(self, ids: Sequence[int]) -> str:
         if self.stopped is not None:
             return ""
         self._held += self._decoder.feed(*ids)
@@ -72,6 +83,17 @@ class TextStream:
         self.stopped = next((stop for stop in self._stop if rest.startswith(stop)), None)
         self._held = ""
         return text
+
+
+def _special_stops(tokenizer: ByteLevelTokenizer, stop: Sequence[str]) -> dict[int, str]:
+    """id -> stop string, for those that are special tokens: `decode` shows nothing of them."""
+    special = {token: i for token, i in tokenizer.added_ids.items() if tokenizer.is_special(i)}
+    for i, one in enumerate(stop):
+        held = next((token for token in special if token in one), None)
+        if held is not None and one not in special:
+            raise ValueError(f"stop[{i}] = {one!r} holds the special token {held!r}, which is no text: give "
+                             "that token alone")
+    return {special[one]: one for one in stop if one in special}
 
 
 class _CharDecoder:

@@ -128,18 +128,35 @@ def _tokenizer(f: Fields) -> BPETokenizer:
                         "one for each token")
     added = {int(i): AddedToken(tokens[i], special=bool(types[i] == _CONTROL))
              for i in np.flatnonzero((types == _CONTROL) | (types == _USER_DEFINED))}
-    unknown = f.get("tokenizer.ggml.unknown_token_id")
-    if unknown is not None and (type(unknown) is not int or not 0 <= unknown < len(tokens)):
-        raise f.wrong("tokenizer.ggml.unknown_token_id", f"in [0, {len(tokens)})")
+    unknown = _token_id(f, "unknown_token_id", len(tokens))
     kind = _PRE_TOKENIZERS[pre]
+    begin = _token_id(f, "bos_token_id", len(tokens))
+    ends = [_token_id(f, f"{name}_token_id", len(tokens)) for name in ("eos", "eot", "eom")]
+    # llama.cpp's own default: Llama 3 begins with its token, whether its file says so or not
+    first = f.flag("tokenizer.ggml.add_bos_token", kind == "llama3" and begin is not None)
+    last = f.flag("tokenizer.ggml.add_eos_token", False)
+    for added_id, wanted, name in ((begin, first, "bos"), (ends[0], last, "eos")):
+        if wanted and added_id is None:
+            raise UserError(f"{f.where}: tokenizer.ggml.add_{name}_token is true, but there is no "
+                            f"tokenizer.ggml.{name}_token_id")
     try:
         return BPETokenizer({token: i for i, token in enumerate(tokens)},
                             [(a, b) for a, b in (merge.split(" ") for merge in merges)], added,
                             pre_tokenizer=kind, whole_chunks=kind == "llama3",
                             add_prefix_space=f.flag("tokenizer.ggml.add_space_prefix", False),
-                            unk_token=None if unknown is None else tokens[unknown])
+                            unk_token=None if unknown is None else tokens[unknown], bos_id=begin,
+                            eos_ids=list(dict.fromkeys(i for i in ends if i is not None)) or None,
+                            prefix=[begin] if first and begin is not None else [],
+                            suffix=[ends[0]] if last and ends[0] is not None else [])
     except ValueError as error:
         raise UserError(f"{f.where}: tokenizer.ggml is damaged ({error}): use another copy") from None
+
+
+def _token_id(f: Fields, name: str, n_tokens: int) -> int | None:
+    i = f.get(f"tokenizer.ggml.{name}")
+    if i is not None and (type(i) is not int or not 0 <= i < n_tokens):
+        raise f.wrong(f"tokenizer.ggml.{name}", f"in [0, {n_tokens})")
+    return i
 
 
 def _texts(value: Any) -> bool:

@@ -21,31 +21,30 @@ import numpy as np
 from minillm import nn
 from minillm.autograd.devices import to_host
 from minillm.errors import UserError
-from minillm.text import BPETokenizer, load_tokenizer_json, save_tokenizer_json
+from minillm.text import BPETokenizer
 from minillm.weights import Safetensors
 
 from .fields import Fields, read_json
 from .gpt import GPT, GPTConfig
+from .huggingface_tokenizer import load_tokenizer, save_tokenizer, special_ids
 from .llama import Llama, LlamaConfig
-from .model_folder import CONFIG, TOKENIZER, WEIGHTS, new_folder, write_json, write_safetensors
+from .model_folder import CONFIG, WEIGHTS, new_folder, write_json, write_safetensors
 from .slots import Slot, check_slots, fill, numbered
-
-_END = "<|endoftext|>"
 
 
 def load_huggingface(folder: str | os.PathLike[str]) -> tuple[GPT | Llama, BPETokenizer]:
     """The model and the tokenizer of a folder, as `save_pretrained` of `transformers` writes it.
 
+    The tokenizer's `bos_id` and `eos_ids` are those of generation_config.json, else of config.json; ids
+    that it does not have are left out, as no text can hold them.
+
     Raises:
-        UserError: what `load_huggingface_model` and `text.load_tokenizer_json` refuse, or a tokenizer with
-            more ids than the model has.
+        UserError: what `load_huggingface_model` and `text.load_tokenizer_json` refuse, a folder without
+            tokenizer.json, or a tokenizer with more ids than the model has.
     """
-    tokenizer = load_tokenizer_json(Path(folder) / TOKENIZER)
-    config = read_json(Path(folder) / CONFIG)
-    if tokenizer.vocab_size > config.size("vocab_size"):
-        raise UserError(f"{config.where}: vocab_size = {config.size('vocab_size')}, but {TOKENIZER} has "
-                        f"{tokenizer.vocab_size} ids: the two are of different models")
-    return load_huggingface_model(folder), tokenizer
+    opened = _open(folder)
+    tokenizer = load_tokenizer(Path(folder), opened.config)
+    return _filled(opened), tokenizer
 
 
 def load_huggingface_model(folder: str | os.PathLike[str]) -> GPT | Llama:
@@ -55,6 +54,20 @@ def load_huggingface_model(folder: str | os.PathLike[str]) -> GPT | Llama:
         UserError: in one line, before anything large is allocated: a file is missing or damaged, the model
             is neither GPT-2 nor Llama, an option is not computed here, or sizes and tensors do not agree.
     """
+    return _filled(_open(folder))
+
+
+class _Opened(NamedTuple):
+    """A folder whose configuration and tensors fit each other."""
+
+    config: Fields
+    kind: _Kind
+    ours: Any
+    weights: Safetensors
+    slots: list[Slot]
+
+
+def _open(folder: str | os.PathLike[str]) -> _Opened:
     config = read_json(Path(folder) / CONFIG)
     kind = config.text("model_type")
     if kind not in _KINDS:
@@ -68,9 +81,13 @@ def load_huggingface_model(folder: str | os.PathLike[str]) -> GPT | Llama:
     _check_tied_head(weights, config, found, where)
     ignored = frozenset(name for name in weights.tensors if found.ignored.fullmatch(name))
     slots = check_slots(found.slots(ours, _prefix(weights, found)), weights, where, CONFIG, ignored)
+    return _Opened(config, found, ours, weights, slots)
+
+
+def _filled(opened: _Opened) -> GPT | Llama:
     with nn.init.empty():
-        model = found.model(ours)
-    fill(model, slots, weights)
+        model: GPT | Llama = opened.kind.model(opened.ours)
+    fill(model, opened.slots, opened.weights)
     model.eval()
     return model
 
@@ -89,10 +106,17 @@ def save_huggingface(folder: str | os.PathLike[str], model: GPT | Llama,
 
     Raises:
         UserError: the folder is taken, or cannot be written.
-        ValueError: GPT-2 or Llama has no such option, or the tokenizer has more ids than the model.
+        ValueError: the model is of another kind, GPT-2 or Llama has no such option, or the tokenizer is
+            no BPETokenizer or has more ids than the model.
     """
+    kind = next((kind for kind in _KINDS.values() if isinstance(model, kind.model)), None)
+    if kind is None:
+        raise ValueError(f"model is a {type(model).__name__}, which Hugging Face has no such model of: give "
+                         f"one of {', '.join(kind.model.__name__ for kind in _KINDS.values())}")
+    if tokenizer is not None and not isinstance(tokenizer, BPETokenizer):
+        raise ValueError(f"tokenizer is a {type(tokenizer).__name__}, which tokenizer.json has no form for: "
+                         "give a BPETokenizer, or None")
     c = model.config
-    kind = next(kind for kind in _KINDS.values() if isinstance(model, kind.model))
     for field in dataclasses.fields(c):
         if field.name not in (*kind.known, "init") and getattr(c, field.name) != field.default:
             raise ValueError(f"config.{field.name} = {getattr(c, field.name)!r} has no counterpart in "
@@ -107,18 +131,13 @@ def save_huggingface(folder: str | os.PathLike[str], model: GPT | Llama,
         if p is None:  # a bias
             p = np.zeros(slot.shape, model.tokens.weight.dtype)
         arrays[slot.tensor] = p.T if slot.kind == "matrix" else p
-    end = None if tokenizer is None else tokenizer.added_ids.get(_END)
     config = {"architectures": [kind.architecture], **kind.theirs(c), "vocab_size": c.vocab_size,
-              "dtype": model.tokens.weight.dtype.name, "bos_token_id": end, "eos_token_id": end}
+              "dtype": model.tokens.weight.dtype.name, **special_ids(tokenizer)}
     with new_folder(folder, overwrite) as new:
         write_json(new / CONFIG, config)
         write_safetensors(new / WEIGHTS, arrays, {"format": "pt"})
         if tokenizer is not None:
-            save_tokenizer_json(new / TOKENIZER, tokenizer)
-            write_json(new / "tokenizer_config.json", {
-                "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": c.block_size,
-                "clean_up_tokenization_spaces": False,
-                "eos_token": None if end is None else _END})
+            save_tokenizer(new, tokenizer, c.block_size)
 
 
 def _prefix(weights: Safetensors, kind: _Kind) -> str:

@@ -34,11 +34,21 @@ def token_losses(model: Any, ids: Any, *, window: int | None = None, stride: int
         (T - 1,), float64. Its mean is the L of `formulas.perplexity`; W V float32 logits are held at a time.
 
     Raises:
-        ValueError: ids are fewer than two, or window or stride is out of range.
+        ValueError: ids are fewer than two, no integers or outside [0, V), or window or stride is no integer
+            or out of range.
     """
     ids = np.asarray(ids)
-    if ids.ndim != 1 or len(ids) < 2:
-        raise ValueError(f"ids must be (T,) with at least two tokens, not {ids.shape}")
+    if ids.ndim != 1 or len(ids) < 2 or ids.dtype.kind not in "iu":
+        raise ValueError(f"ids must be (T,) integers with at least two tokens, not {ids.dtype} of shape "
+                         f"{ids.shape}")
+    V = model.config.vocab_size
+    outside = (ids < 0) | (ids >= V)  # every one, the last too, which the model itself never reads
+    if outside.any():
+        i = int(outside.argmax())
+        raise ValueError(f"ids[{i}] = {ids[i]} is outside [0, {V})")
+    for name, value in (("window", window), ("stride", stride)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
+            raise ValueError(f"{name} = {value!r} must be an integer")
     longest = model.max_length
     if window is None:
         window = _WINDOW if longest is None else min(longest, _WINDOW)

@@ -1,5 +1,6 @@
 """Byte-level byte-pair encoding (BPE): GPT-2's kind of tokenizer, with its training."""
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from reprlib import repr as short
@@ -27,7 +28,8 @@ class BPETokenizer(ByteLevelTokenizer):
     is there. pre_tokenizer: "gpt2", "digits" or "llama3". add_prefix_space: begin as after a space.
     whole_chunks: a chunk that is a token is taken as it is, whatever the merges say (Llama 3).
     unk_token: the token, of `vocab`, for bytes that have none (SmolLM's lacks 21); training gives all
-    256. Without it `encode` raises ValueError for such a byte.
+    256. Without it `encode` raises ValueError for such a byte. bos_id, eos_ids, prefix, suffix: see
+    `ByteLevelTokenizer`.
 
     Raises ValueError, in one line, if these do not fit together.
     Source: Sennrich et al. (2016), arXiv:1508.07909; Radford et al. (2019).
@@ -43,6 +45,10 @@ class BPETokenizer(ByteLevelTokenizer):
         add_prefix_space: bool = False,
         whole_chunks: bool = False,
         unk_token: str | None = None,
+        bos_id: int | None = None,
+        eos_ids: Iterable[int] | None = None,
+        prefix: Iterable[int] = (),
+        suffix: Iterable[int] = (),
     ) -> None:
         if pre_tokenizer not in PRE_TOKENIZERS:
             raise ValueError(f"pre_tokenizer is {pre_tokenizer!r}: choose from {PRE_TOKENIZERS}")
@@ -61,6 +67,36 @@ class BPETokenizer(ByteLevelTokenizer):
         unknown = -1 if unk_token is None else self.vocab[unk_token]
         self._byte_ids = [self.vocab.get(character, unknown) for character in byte_alphabet()]
         self._cache: dict[str, list[int]] = {}
+        self._mark(bos_id, eos_ids, prefix, suffix)
+
+    def marked(
+        self,
+        *,
+        bos_id: int | None = None,
+        eos_ids: Iterable[int] | None = None,
+        prefix: Iterable[int] = (),
+        suffix: Iterable[int] = (),
+    ) -> "BPETokenizer":
+        """The same tokenizer with other ids for where a text begins and ends (`ByteLevelTokenizer`).
+
+        Raises ValueError for an id outside [0, vocab_size).
+        """
+        other = copy.copy(self)  # all else is never changed, and shared
+        other._mark(bos_id, eos_ids, prefix, suffix)
+        return other
+
+    def _mark(
+        self, bos_id: int | None, eos_ids: Iterable[int] | None, prefix: Iterable[int], suffix: Iterable[int]
+    ) -> None:
+        self.bos_id = None if bos_id is None else self._id("bos_id", bos_id)
+        self.eos_ids = None if eos_ids is None else tuple(self._id("eos_ids", i) for i in eos_ids)
+        self.prefix = tuple(self._id("prefix", i) for i in prefix)
+        self.suffix = tuple(self._id("suffix", i) for i in suffix)
+
+    def _id(self, name: str, i: object) -> int:
+        if type(i) is not int or not 0 <= i < self.vocab_size:
+            raise ValueError(f"{name} holds {short(i)}: give ids in [0, {self.vocab_size})")
+        return i
 
     @classmethod
     def train(
@@ -118,6 +154,10 @@ class BPETokenizer(ByteLevelTokenizer):
             "add_prefix_space": self.add_prefix_space,
             "whole_chunks": self.whole_chunks,
             "unk_token": self.unk_token,
+            "bos_id": self.bos_id,
+            "eos_ids": None if self.eos_ids is None else list(self.eos_ids),
+            "prefix": list(self.prefix),
+            "suffix": list(self.suffix),
         }
 
     @classmethod
@@ -135,6 +175,10 @@ class BPETokenizer(ByteLevelTokenizer):
                 add_prefix_space=data["add_prefix_space"],
                 whole_chunks=data["whole_chunks"],
                 unk_token=data["unk_token"],
+                bos_id=data.get("bos_id"),  # older files have none of the four
+                eos_ids=data.get("eos_ids"),
+                prefix=data.get("prefix", ()),
+                suffix=data.get("suffix", ()),
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(

@@ -10,6 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# What tokenizers of published models call the token that a text begins with, and those that a text or a
+# turn of a talk ends with: for files that do not say it themselves.
+BEGIN_TOKENS = ("<|begin_of_text|>", "<|endoftext|>", "<s>", "<bos>")
+END_TOKENS = (
+    "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "<|end|>", "</s>", "<eos>",
+)
+
 
 @dataclass(frozen=True)
 class AddedToken:
@@ -29,7 +36,17 @@ class ByteLevelTokenizer:
 
     `tokens[id]` is the bytes of each id; `added` maps ids to the tokens that are cut out of the text
     before anything else. A subclass says how the text between them is encoded.
+
+    What a model's files say about where a text begins and ends; `encode` adds nothing of it:
+    bos_id: the token that a text begins with. eos_ids: those that end one, the main one first.
+    prefix, suffix: the ids that stood before and behind each text that the model learned from.
+    None: the files do not say, and the names of the tokens decide (`begin_ids`, `end_ids`).
     """
+
+    bos_id: int | None = None
+    eos_ids: tuple[int, ...] | None = None
+    prefix: tuple[int, ...] = ()
+    suffix: tuple[int, ...] = ()
 
     def __init__(self, tokens: Sequence[bytes], added: dict[int, AddedToken]) -> None:
         self._tokens = list(tokens)
@@ -53,6 +70,29 @@ class ByteLevelTokenizer:
     def added_ids(self) -> dict[str, int]:
         """The ids of the special and other added tokens, by their text."""
         return dict(self._added_ids)
+
+    @property
+    def begin_ids(self) -> tuple[int, ...]:
+        """What a text without a beginning of its own begins with: `prefix`, else the begin token.
+
+        That is `bos_id`, else the first of BEGIN_TOKENS that is here; () if none is.
+        """
+        bos_id = self.bos_id
+        if bos_id is None:
+            bos_id = next((self._added_ids[t] for t in BEGIN_TOKENS if t in self._added_ids), None)
+        return self.prefix or (() if bos_id is None else (bos_id,))
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """The ids that end a text: `eos_ids`, else those of END_TOKENS that are here."""
+        if self.eos_ids is not None:
+            return self.eos_ids
+        return tuple(self._added_ids[t] for t in END_TOKENS if t in self._added_ids)
+
+    def is_special(self, i: int) -> bool:
+        """Whether id `i` is a special token: one that is left out of a text that is shown."""
+        token = self._added.get(i)
+        return token is not None and token.special
 
     def token_bytes(self, i: int) -> bytes:
         """The bytes that id `i` stands for, not UTF-8 by itself when it is part of a character."""

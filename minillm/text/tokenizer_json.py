@@ -34,12 +34,14 @@ def load_tokenizer_json(path: str | os.PathLike[str]) -> BPETokenizer:
     """The tokenizer of a tokenizer.json: it encodes token for token as `tokenizers` does with the file.
 
     Two things differ. What a template of the file adds around a text (Llama 3's <|begin_of_text|>)
-    is left to the caller, as `add_special_tokens=False` does. And a byte without a token, in a file
-    without unk_token, is an error when it is met; it is not dropped.
+    becomes `prefix` and `suffix` of the tokenizer; `encode` leaves it out, as `add_special_tokens=False`
+    does. And a byte without a token, in a file without unk_token, is an error when it is met; it is not
+    dropped. `bos_id` and `eos_ids` have no place in such a file (a model's config.json has them).
 
     Raises UserError, in one line, for a file that is missing, damaged, or that holds anything which
     would change the ids and is not known here: another model, pre-tokenizer or decoder, a normalizer,
-    padding, truncation, dropout, added tokens that take the spaces around them.
+    padding, truncation, dropout, added tokens that take the spaces around them, a post_processor that
+    adds anything but tokens before and behind.
     """
     shown = repr(str(path))
     try:
@@ -89,7 +91,7 @@ def to_tokenizer_json(tokenizer: BPETokenizer) -> dict[str, Any]:
         "added_tokens": added,
         "normalizer": None,
         "pre_tokenizer": sequence if first else byte_level,
-        "post_processor": None,
+        "post_processor": _template(tokenizer),
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
         "model": {
             "type": "BPE",
@@ -117,6 +119,7 @@ def from_tokenizer_json(data: Any) -> BPETokenizer:
         if (data.get("decoder") or {}).get("type") != "ByteLevel":
             raise _Other("its decoder is not ByteLevel")
         kind, prefix_space = _pre_tokenizer(data["pre_tokenizer"])
+        prefix, suffix = _around(data.get("post_processor"))
         return BPETokenizer(
             _mapping(model["vocab"], "vocab"),
             [_pair(i, merge) for i, merge in enumerate(model["merges"])],
@@ -125,6 +128,8 @@ def from_tokenizer_json(data: Any) -> BPETokenizer:
             add_prefix_space=prefix_space,
             whole_chunks=model.get("ignore_merges", False),
             unk_token=model.get("unk_token"),
+            prefix=prefix,
+            suffix=suffix,
         )
     except _Other as error:
         raise UserError(f"{error}, which is not supported: {_ADVICE}") from None
@@ -170,6 +175,57 @@ def _pre_tokenizer(data: Mapping[str, Any] | None) -> tuple[str, bool]:
                 if isolated and step.get("pattern") == {"Regex": known}:
                     return kind, False
     raise _Other("its pre_tokenizer is an unknown one")
+
+
+def _template(tokenizer: BPETokenizer) -> dict[str, Any] | None:
+    """The post_processor that adds the tokenizer's prefix and suffix."""
+    if not tokenizer.prefix and not tokenizer.suffix:
+        return None
+    names = {i: token for token, i in tokenizer.vocab.items()}
+    names.update((i, token.content) for i, token in tokenizer.added.items())
+
+    def around(text: str, kind: int) -> list[Any]:
+        def special(ids: tuple[int, ...]) -> list[Any]:
+            return [{"SpecialToken": {"id": names[i], "type_id": kind}} for i in ids]
+
+        sequence = {"Sequence": {"id": text, "type_id": kind}}
+        return [*special(tokenizer.prefix), sequence, *special(tokenizer.suffix)]
+
+    special = {
+        names[i]: {"id": names[i], "ids": [i], "tokens": [names[i]]}
+        for i in (*tokenizer.prefix, *tokenizer.suffix)
+    }
+    return {
+        "type": "TemplateProcessing",
+        "single": around("A", 0),
+        "pair": [*around("A", 0), *around("B", 1)],
+        "special_tokens": special,
+    }
+
+
+def _around(data: Mapping[str, Any] | None) -> tuple[list[int], list[int]]:
+    """The ids that a post_processor adds before and behind a single text."""
+    steps = [] if data is None else [data]
+    if steps and steps[0].get("type") == "Sequence":
+        steps = list(steps[0]["processors"])
+    steps = [step for step in steps if step.get("type") != "ByteLevel"]  # it moves offsets only
+    if not steps:
+        return [], []
+    if len(steps) > 1 or steps[0].get("type") != "TemplateProcessing":
+        raise _Other(f"its post_processor is {' and '.join(short(step.get('type')) for step in steps)}")
+    before: list[int] = []
+    behind: list[int] | None = None
+    for part in steps[0]["single"]:
+        if "SpecialToken" in part:
+            ids = steps[0]["special_tokens"][part["SpecialToken"]["id"]]["ids"]
+            (before if behind is None else behind).extend(ids)
+        elif behind is None and part["Sequence"]["id"] == "A":
+            behind = []
+        else:
+            raise _Other("its post_processor has a template of more than one text")
+    if behind is None:
+        raise _Other("its post_processor has a template without a text")
+    return before, behind
 
 
 def _added(tokens: list[Any], vocab: Mapping[str, int]) -> dict[int, AddedToken]:

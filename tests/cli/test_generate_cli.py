@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from minillm.cli import generate as cli
 from minillm.cli.main import main
-from minillm.generate import Piece, beam_search, generate_text
+from minillm.generate import Piece, beam_search, generate, generate_text
 from minillm.models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel, save_pretrained
-from minillm.text import ByteTokenizer, CharTokenizer
+from minillm.text import BPETokenizer, ByteTokenizer, CharTokenizer
 from minillm.train import RunFolder
 
 BYTES = ByteTokenizer(["<|endoftext|>"])
@@ -33,10 +33,9 @@ def model_of(kind):
 
 @pytest.fixture
 def models(monkeypatch):
-    """`gpt`, for load_pretrained, reads bytes; the run folder's LSTM reads characters."""
+    """`gpt` reads bytes; the LSTM, which any path stands for, reads characters."""
     both = {"gpt": (model_of("gpt"), BYTES), "run": (model_of("lstm"), CHARS)}
-    monkeypatch.setattr("minillm.models.pretrained.load_pretrained", lambda name: both[name])
-    monkeypatch.setattr(cli, "load_model", lambda name: (*both["run"], {"step": 1}))
+    monkeypatch.setattr(cli, "open_model", lambda name: both["gpt" if name == "gpt" else "run"])
     return both
 
 
@@ -120,6 +119,33 @@ def test_beams(models, minillm):
     assert re.fullmatch(r"search: 18 tokens in [\d.]+ s \([\d,.]+ tokens/s\)\n", err)
 
 
+def test_more_beams_than_memory_is_one_line(models, minillm, monkeypatch):
+    def search(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(cli, "beam_search", search)
+    code, _, err = minillm("gpt", "--prompt", "ab", "--length", 9, "--beams", 10**6)
+    assert code == 1
+    assert err.startswith("error: there is not enough memory")
+    assert "fewer beams" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("way", [["--temperature", 0], ["--beams", 1]], ids=["drawn", "searched"])
+def test_what_training_put_before_a_text_is_read_and_not_shown(minillm, monkeypatch, way):
+    tokenizer = BPETokenizer.train("abcd", vocab_size=257, special_tokens=["<s>"]).marked(prefix=[0])
+    model = model_of("gpt")
+    monkeypatch.setattr(cli, "open_model", lambda name: (model, tokenizer))
+    wanted = [0, *tokenizer.encode("ab").tolist()]
+    text = tokenizer.decode(list(generate(model, wanted, 9, temperature=0)), skip_special=True)
+    code, out, err = minillm("any", "--prompt", "ab", "--length", 9, "--stats", *way)
+    assert (code, out) == (0, f"ab{text}\n")
+    if way[0] == "--temperature":
+        assert err.startswith("prompt: 3 tokens")
+    text = tokenizer.decode(list(generate(model, [0], 9, temperature=0)), skip_special=True)
+    assert minillm("any", "--length", 9, *way)[1] == f"{text}\n"
+
+
 def test_stats_go_to_standard_error(models, minillm):
     code, out, err = minillm("gpt", "--prompt", "abcde", "--length", 9, "--stats", "--temperature", 0)
     assert code == 0
@@ -187,6 +213,16 @@ MISTAKES = {
     "a prompt file that is not there": (["gpt", "--prompt-file", "no.txt"], "'no.txt' does not exist"),
     "beams that draw": (["gpt", "--beams", 2, "--top-p", 0.5], "--beams draws nothing: leave out --top-p"),
     "a penalty without beams": (["gpt", "--length-penalty", 2], "add --beams 4"),
+    "a penalty that is no number": (["gpt", "--beams", 2, "--length", 5, "--length-penalty", "nan"],
+                                    "length_penalty = nan must be finite"),
+    "a penalty too large": (["gpt", "--beams", 4, "--length", 5, "--length-penalty", 1000],
+                            "length_penalty = 1000.0 is too far from 0 for 5 tokens"),
+    "a penalty too small": (["gpt", "--beams", 4, "--length", 5, "--length-penalty", -2000],
+                            "length_penalty = -2000.0 is too far from 0 for 5 tokens"),
+    "a special token and more": (["gpt", "--prompt", "ab", "--stop", "a<|endoftext|>"],
+                                 "'<|endoftext|>', which is no"),
+    "the same, searched": (["gpt", "--prompt", "ab", "--beams", 2, "--length", 5, "--stop", "a<|endoftext|>"],
+                           "'<|endoftext|>', which is no"),
     "beams beyond the model": (["gpt", "--beams", 2, "--prompt", "ab"], "max_length = 16"),
     "an unknown character": (["{run}", "--prompt", "x"], "the model never saw 'x'"),
 }

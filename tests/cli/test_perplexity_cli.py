@@ -21,6 +21,7 @@ from minillm.models import (
     save_huggingface,
     save_pretrained,
 )
+from minillm.models.likelihood import token_losses
 from minillm.text import BPETokenizer, ByteTokenizer, CharTokenizer
 
 TEXT = "the ferry was late, 渡轮晚点了; the gulls were on time.\n" * 3
@@ -88,6 +89,32 @@ def test_bytes_and_characters_are_those_of_the_predicted_text():
 def test_special_tokens_in_the_file_are_text():
     tokenizer = ByteTokenizer(["<|end|>"])
     assert measure(guesser(257), tokenizer, "a<|end|>b")["tokens"] == 8
+
+
+def test_what_texts_began_with_in_training_comes_first(rng):
+    plain = BPETokenizer.train(TEXT, vocab_size=290, special_tokens=["<s>", "<b>", "</s>"])
+    ids = plain.encode(TEXT).tolist()
+    model = Llama(LlamaConfig(290, 1, 8, 2, block_size=512), rng=rng).eval()
+    for p in model.parameters():
+        p.data *= 5
+    figures = measure(model, plain.marked(prefix=[0, 1], suffix=[2]), TEXT)
+    wanted = token_losses(model, [0, 1, *ids])[1:]
+    assert figures["tokens"] == len(ids) == len(wanted)
+    assert figures["nats_per_token"] == pytest.approx(wanted.mean())
+    assert (figures["bytes"], figures["characters"]) == (len(TEXT.encode()), len(TEXT))
+    assert measure(model, plain, TEXT)["nats_per_token"] == pytest.approx(token_losses(model, ids).mean())
+    assert measure(model, plain.marked(prefix=[0]), TEXT, tokens=1)["tokens"] == 1
+
+
+def test_a_character_that_the_model_never_saw_is_refused(minillm, tmp_path):
+    """They would all be one token, however many there are: no measure of a text."""
+    characters = CharTokenizer("ab\n")
+    save_pretrained(tmp_path / "m", guesser(characters.vocab_size), characters)
+    (tmp_path / "t.txt").write_text("abab国演", "utf-8")
+    status, out, error = minillm("perplexity", tmp_path / "m", tmp_path / "t.txt")
+    assert (status, out) == (1, "")
+    assert error == "error: the model never saw '国': no probability of this text can be measured\n"
+    assert minillm("perplexity", tmp_path / "m", tmp_path / "t.txt", "--tokens", 4)[0] == 0
 
 
 def test_every_kind_of_model(minillm, text, tmp_path, rng):

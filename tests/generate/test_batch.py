@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from minillm.autograd import no_grad
 from minillm.generate import Batch, generate, next_token_distribution
-from minillm.models import LSTMConfig, LSTMLanguageModel
+from minillm.models import (
+    EncoderDecoder,
+    LSTMConfig,
+    LSTMEncoderDecoderConfig,
+    LSTMLanguageModel,
+    TransformerEncoderDecoderConfig,
+)
 
 prompts_of = st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=6), min_size=1, max_size=5)
 OPTIONS = [{}, {"temperature": 0}, {"temperature": 0.7, "top_k": 4}, {"top_p": 0.9, "forbidden": [3]},
@@ -133,6 +139,32 @@ def test_the_window_slides_by_half_whatever_the_company(fake, prompts, n, limit,
             if ids[-1] in eos:
                 break
         assert batch.texts[row] == ids
+
+
+def translator(kind, rng):
+    config = (TransformerEncoderDecoderConfig(9, 9, 12, 1, 1, 8, 2) if kind == "transformer"
+              else LSTMEncoderDecoderConfig(9, 9, 8, 8))
+    model = EncoderDecoder.of(config, rng=rng).eval()
+    for p in model.parameters():
+        p.data += 0.5 * rng.standard_normal(p.shape).astype(np.float32)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["transformer", "lstm"])
+def test_a_target_is_never_cut_off_from_its_beginning(kind, rng):
+    """Rows end one after the other: where a text would outgrow the model, that is said before the first."""
+    given_three = translator(kind, rng).given(rng.integers(0, 9, (3, 5)))
+    if kind == "transformer":
+        message = ("a prompt of 1 and n_tokens = 30 are too long for the model's max_length = 12: at most 12 "
+                   "fit behind this prompt (window=True is not for an encoder-decoder)")
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            Batch(given_three, [[1]] * 3, 30, eos=[3], window=True)
+        with pytest.raises(ValueError, match="at most 12 fit behind this prompt$"):
+            Batch(given_three, [[1]] * 3, 30, eos=[3])
+    for window in (True, False):
+        batch = Batch(given_three, [[1]] * 3, 12, rng=3, eos=[3, 4], window=window)
+        assert len({row for row, _ in batch}) == 3
+        assert len(set(map(len, batch.texts))) > 1
 
 
 def test_a_window_is_not_used_where_the_text_fits(fake):

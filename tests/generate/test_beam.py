@@ -225,6 +225,12 @@ def both(transformers, config, seed):
     ({"n_tokens": 0}, "n_tokens = 0 must be at least 1"),
     ({"n_best": 3, "n_beams": 2}, "n_best = 3 must be at most n_beams = 2"),
     ({"length_penalty": np.nan}, "length_penalty = nan must be finite"),
+    ({"length_penalty": 1000.0}, "length_penalty = 1000.0 is too far from 0 for 3 tokens: it must be in "
+                                 "[-364.1, 364.1]"),
+    ({"length_penalty": -2000.0}, "length_penalty = -2000.0 is too far from 0 for 3 tokens: it must be in "
+                                  "[-364.1, 364.1]"),
+    ({"length_penalty": 2000.0, "normalisation": "gnmt"},
+     "length_penalty = 2000.0 is too far from 0 for 3 tokens: it must be in [-1390, 1390]"),
     ({"normalisation": "log"}, "normalisation = 'log' must be 'power' or 'gnmt'"),
     ({"prompt": []}, "the prompt is empty: give at least one token"),
     ({"n_tokens": 8}, "a prompt of 2 and n_tokens = 8 are too long for the model's max_length = 8: at most "
@@ -235,6 +241,15 @@ def test_a_mistake_gets_one_clear_line(fake, options, message):
     call = {"prompt": [1, 2], "n_tokens": 3, **options}
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         beam_search(fake(4, max_length=8), **call)
+
+
+@pytest.mark.parametrize("alpha", [-364.0, 364.0])
+@pytest.mark.parametrize("early", [True, False])
+def test_the_largest_penalties_still_rank(fake, alpha, early):
+    found = beam_search(fake(4), [1], 3, n_beams=3, n_best=3, eos=[0], length_penalty=alpha,
+                        early_stopping=early)
+    assert all(np.isfinite(h.score) and h.score < 0 for h in found)
+    assert beam_search(fake(4), [1], 1, length_penalty=1e9)[0].score < 0  # 1 to any power
 
 
 def test_a_score_that_is_no_number_is_named(fake):

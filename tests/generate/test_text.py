@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from minillm.autograd import no_grad
 from minillm.errors import UserError
 from minillm.generate import Batch, Generated, beam_search, generate, generate_text, stream_text
-from minillm.generate.text import end_ids
+from minillm.generate.text import encode_prompt, end_ids
 from minillm.models import GPT, GPTConfig, Llama, LlamaConfig, load_smollm2
 from minillm.text import BPETokenizer, ByteTokenizer, CharTokenizer
 
@@ -69,6 +69,48 @@ def test_end_tokens_are_found_by_their_names_and_may_be_given(fake):
     model = writes(fake, {"a": "bc<|im_end|>de"}, tokenizer)
     texts = [generate_text(model, tokenizer, "a", 4, eos=eos)[0] for eos in (None, (), [ord("c")])]
     assert [(t.text, t.reason) for t in texts] == [("bc", "eos"), ("bcd", "length"), ("bc", "eos")]
+
+
+def marked(**marks):
+    base = BPETokenizer.train("abcd", vocab_size=260, special_tokens=["<s>", "<|endoftext|>", "<|stop|>"])
+    return base.marked(**marks)
+
+
+def test_prompts_begin_with_what_texts_began_with_in_training(fake):
+    tokenizer = marked(prefix=[0, 2], suffix=[1])
+    ids = tokenizer.encode("ab").tolist()
+    assert encode_prompt(tokenizer, "ab").tolist() == [0, 2, *ids]
+    assert encode_prompt(tokenizer, "<s><|stop|>ab").tolist() == [0, 2, *ids], "once is enough"
+    assert encode_prompt(tokenizer, "<s>ab").tolist() == [0, 2, 0, *ids]
+    assert encode_prompt(tokenizer, "").tolist() == [0, 2]
+    assert encode_prompt(tokenizer, "ab").dtype == np.int64
+    model = fake(tokenizer.vocab_size)
+    generate_text(model, tokenizer, "ab", 1)
+    assert model.read == [(1, 2 + len(ids))]
+
+
+def test_an_empty_prompt_is_the_begin_token():
+    assert encode_prompt(marked(bos_id=2), "").tolist() == [2]
+    assert encode_prompt(marked(bos_id=2), "a").tolist() == marked().encode("a").tolist()
+    assert encode_prompt(marked(), "").tolist() == [1], "by its name"
+    with pytest.raises(ValueError, match="the prompt is empty"):
+        encode_prompt(ByteTokenizer(), "")
+
+
+def test_end_tokens_of_the_models_files_come_before_those_by_name(fake):
+    assert end_ids(marked()) == {1}
+    tokenizer = marked(eos_ids=[2])
+    assert end_ids(tokenizer) == {2}
+    model = writes(fake, {"a": "b<|endoftext|>c<|stop|>d"}, tokenizer)
+    one, = generate_text(model, tokenizer, "a", 9)
+    assert (one.text, one.reason) == ("bc", "eos")
+
+
+def test_a_special_token_among_the_stop_strings(fake):
+    tokenizer = marked()
+    model = writes(fake, {"a": "bc<|stop|>dd"}, tokenizer)
+    one, = generate_text(model, tokenizer, "a", 5, stop="<|stop|>")
+    assert (one.text, one.reason, one.ids[-1]) == ("bc", "stop", 2)
 
 
 def test_ids_without_a_text_are_never_drawn(fake):

@@ -92,6 +92,42 @@ def test_one_string_is_one_stop_string():
     assert TextStream(CharTokenizer("ab"), "ab").feed(1, 1, 2) == "a"
 
 
+def test_a_special_token_stops_where_its_id_comes():
+    tokenizer = ByteTokenizer(["<|start|>", "<|other|>"])
+    ids = tokenizer.encode("hello<|other|><|start|>user").tolist()
+    for groups in ([ids], [[i] for i in ids], [ids[:3], ids[3:]]):
+        stream = TextStream(tokenizer, ["<|start|>", "low"])
+        assert "".join(fed(stream, groups)) == "hello"
+        assert stream.stopped == "<|start|>"
+        assert stream.feed(97) == ""
+    spelled = TextStream(tokenizer, "<|start|>")
+    assert spelled.feed(*b"hello<|start|>") == "hello", "in letters it is one, too"
+    assert spelled.stopped == "<|start|>"
+
+
+def test_what_was_held_back_or_not_complete_when_a_special_token_stops():
+    tokenizer = ByteTokenizer(["<|start|>"])
+    stream = TextStream(tokenizer, ["<|start|>", "lows"])
+    assert stream.feed(*b"hello", *b"lo", 256) == "hellolo"
+    assert stream.stopped == "<|start|>"
+    stream = TextStream(tokenizer, ["<|start|>", "abcd", "bc"])
+    assert stream.feed(*b"xabc", 256) == "xa"
+    assert stream.stopped == "bc"
+    assert TextStream(tokenizer, "<|start|>").feed(*"你".encode()[:2], 256) == "�"
+
+
+def test_an_added_token_that_is_shown_is_text():
+    bpe = BPETokenizer({"a": 0}, [], {1: AddedToken("<tool>", special=False)})
+    stream = TextStream(bpe, ["x<tool>", "l>a"])
+    assert stream.feed(0, 1, 0, 0) == "a<too"
+
+
+def test_a_stop_string_of_a_special_token_and_more_is_refused():
+    with pytest.raises(ValueError, match=r"^stop\[1\] = 'a<\|start\|>' holds the special token "
+                                         r"'<\|start\|>', which is no text: give that token alone$"):
+        TextStream(ByteTokenizer(["<|start|>"]), ["<|start|>", "a<|start|>"])
+
+
 def test_an_empty_stop_string_is_refused():
     with pytest.raises(ValueError, match=r"stop\[1\] is empty"):
         TextStream(CharTokenizer("ab"), ["a", ""])

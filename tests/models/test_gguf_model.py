@@ -117,6 +117,34 @@ def test_the_model_in_the_file_is_the_one_that_was_written(rng, tmp_path, tied):
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
+def ids_in(**ids):
+    return {f"tokenizer.ggml.{name}_token_id": (U32, i) for name, i in ids.items()}
+
+
+def flags(**values):
+    return {f"tokenizer.ggml.add_{name}_token": (BOOL, value) for name, value in values.items()}
+
+
+LLAMA3 = {"tokenizer.ggml.pre": (STRING, "llama-bpe")}
+
+
+@pytest.mark.parametrize(("change", "marks"), [
+    ({}, {}),
+    (ids_in(bos=1, eos=299), {"bos_id": 1, "eos_ids": (299,)}),
+    ({**ids_in(bos=1, eos=299), **flags(bos=True, eos=True)},
+     {"bos_id": 1, "eos_ids": (299,), "prefix": (1,), "suffix": (299,)}),
+    (ids_in(eos=0, eot=299, eom=0), {"eos_ids": (0, 299)}),
+    ({**ids_in(bos=1), **LLAMA3}, {"bos_id": 1, "prefix": (1,)}),
+    ({**ids_in(bos=1), **LLAMA3, **flags(bos=False)}, {"bos_id": 1}),
+    (LLAMA3, {})], ids=str)
+def test_where_texts_begin_and_end(rng, tmp_path, change, marks):
+    path = file_of(tmp_path / "m.gguf", {**metadata_of(CONFIG), **change}, named_tensors(random_model(rng)))
+    _, tokenizer = load_gguf(path)
+    found = {name: getattr(tokenizer, name) for name in ("bos_id", "eos_ids", "prefix", "suffix")}
+    assert found == {"bos_id": None, "eos_ids": None, "prefix": (), "suffix": (), **marks}
+    assert tokenizer.decode(tokenizer.encode("the cat")) == "the cat"
+
+
 def test_transformers_with_the_rows_put_back_in_its_order(transformers, rng, tmp_path):
     c = CONFIG
     path = file_of(tmp_path / "m.gguf", metadata_of(c), named_tensors(random_model(rng)))
@@ -234,6 +262,11 @@ def refused(rng, tmp_path, metadata=(), tensors=None, without=()):
     ({"tokenizer.ggml.merges": (ARRAY, (STRING, ["abc"]))}, ["tokenizer.ggml.merges should be"]),
     ({"tokenizer.ggml.merges": (ARRAY, (STRING, ["q zz"]))}, ["tokenizer.ggml is damaged", "merges[0]"]),
     ({"tokenizer.ggml.unknown_token_id": (U32, 300)}, ["tokenizer.ggml.unknown_token_id is '300'"]),
+    ({"tokenizer.ggml.bos_token_id": (U32, 300)}, ["tokenizer.ggml.bos_token_id is '300'"]),
+    ({"tokenizer.ggml.eos_token_id": (STRING, "0")}, ["tokenizer.ggml.eos_token_id is '0'", "[0, 300)"]),
+    ({"tokenizer.ggml.add_bos_token": (BOOL, True)}, ["add_bos_token is true", "no tokenizer.ggml.bos_"]),
+    ({"tokenizer.ggml.add_eos_token": (BOOL, True)}, ["add_eos_token is true", "no tokenizer.ggml.eos_"]),
+    ({"tokenizer.ggml.add_bos_token": (U32, 1)}, ["add_bos_token is '1', it should be true or false"]),
 ])
 def test_metadata_that_lies_or_is_not_supported(rng, tmp_path, change, words):
     message = refused(rng, tmp_path, change)

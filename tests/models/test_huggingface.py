@@ -14,12 +14,14 @@ from minillm.models import (
     GPTConfig,
     Llama,
     LlamaConfig,
+    LSTMConfig,
+    LSTMLanguageModel,
     load_huggingface,
     load_huggingface_model,
     load_pretrained,
     save_huggingface,
 )
-from minillm.text import BPETokenizer, save_tokenizer_json
+from minillm.text import BPETokenizer, ByteTokenizer, CharTokenizer, save_tokenizer_json
 
 GPT2 = {"vocab_size": 43, "n_positions": 16, "n_layer": 2, "n_head": 3, "n_embd": 12, "bos_token_id": None,
         "eos_token_id": None}
@@ -267,6 +269,91 @@ def test_a_damaged_configuration(sound, tmp_path, text, words):
 def test_tensors_that_do_not_fit(sound, tmp_path, change, words):
     message = refused(sound["llama"], tmp_path, tensors=change)
     assert [word for word in words if word not in message] == []
+
+
+def marked(**marks):
+    specials = ["<s>", "<pad>", "<|im_end|>", "<|endoftext|>"]
+    return BPETokenizer.train(TEXT, vocab_size=300, special_tokens=specials).marked(**marks)
+
+
+@pytest.fixture(scope="module")
+def model300():
+    return Llama(LlamaConfig(300, 1, 8, 2, 1, block_size=64), rng=np.random.default_rng(0)).eval()
+
+
+@pytest.mark.parametrize(("marks", "bos", "eos"), [
+    ({"bos_id": 0, "eos_ids": [2]}, 0, 2), ({"eos_ids": [2, 1], "prefix": [0]}, 0, [2, 1]), ({}, 3, [3, 2])])
+def test_where_texts_begin_and_end_there_and_back(transformers, tmp_path, model300, marks, bos, eos):
+    ours = marked(**marks)
+    save_huggingface(tmp_path / "m", model300, ours)
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert (config["bos_token_id"], config["eos_token_id"]) == (bos, eos)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "m")
+    assert theirs("the cat")["input_ids"] == [*ours.prefix, *ours.encode("the cat")]
+    assert theirs.eos_token_id == (eos if isinstance(eos, int) else eos[0])
+    assert theirs.bos_token_id == bos
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "m")
+    assert model.generation_config.eos_token_id == eos
+    theirs.save_pretrained(tmp_path / "back")
+    model.save_pretrained(tmp_path / "back")
+    assert (tmp_path / "back" / "generation_config.json").is_file()
+    for folder in ("m", "back"):
+        _, same = load_huggingface(tmp_path / folder)
+        assert (same.begin_ids, same.end_ids, same.prefix) == (ours.begin_ids, ours.end_ids, ours.prefix)
+
+
+@pytest.mark.parametrize(("config", "generation", "bos", "eos"), [
+    ({"bos_token_id": 0, "eos_token_id": 2}, None, 0, (2,)),
+    ({"bos_token_id": 0, "eos_token_id": 2}, {"eos_token_id": [1, 2]}, 0, (1, 2)),
+    ({"eos_token_id": [2, 50256]}, None, None, (2,)),
+    ({"bos_token_id": 50256, "eos_token_id": 50256}, {}, None, None),
+    ({"bos_token_id": None, "eos_token_id": None}, None, None, None)])
+def test_end_tokens_of_the_configuration(tmp_path, model300, config, generation, bos, eos):
+    save_huggingface(tmp_path / "m", model300, marked())
+    path = tmp_path / "m" / "config.json"
+    without = {k: v for k, v in json.loads(path.read_text()).items() if not k.endswith("_token_id")}
+    path.write_text(json.dumps({**without, **config}))
+    if generation is not None:
+        (tmp_path / "m" / "generation_config.json").write_text(json.dumps(generation))
+    _, tokenizer = load_huggingface(tmp_path / "m")
+    assert (tokenizer.bos_id, tokenizer.eos_ids) == (bos, eos)
+
+
+@pytest.mark.parametrize("wrong", ["2", [2, None], True, 2.0])
+def test_an_end_token_that_is_no_number(tmp_path, model300, wrong):
+    save_huggingface(tmp_path / "m", model300, marked())
+    (tmp_path / "m" / "generation_config.json").write_text(json.dumps({"eos_token_id": wrong}))
+    with pytest.raises(UserError, match="generation_config.json': eos_token_id is .* or a list of them"):
+        load_huggingface(tmp_path / "m")
+
+
+@pytest.mark.parametrize(("model", "tokenizer", "words"), [
+    (LSTMLanguageModel(LSTMConfig(300, 4, 4)), None, "model is a LSTMLanguageModel, .* one of GPT, Llama"),
+    (GPT(GPTConfig(300, 4, 1, 1, 4)), CharTokenizer("ab"), "tokenizer is a CharTokenizer, .* a BPETokenizer"),
+    (GPT(GPTConfig(300, 4, 1, 1, 4)), ByteTokenizer(), "tokenizer is a ByteTokenizer, ")],
+    ids=["LSTM", "characters", "bytes"])
+def test_what_hugging_face_has_no_form_for(tmp_path, model, tokenizer, words):
+    with pytest.raises(ValueError, match=words):
+        save_huggingface(tmp_path / "m", model, tokenizer)
+    assert not (tmp_path / "m").exists()
+
+
+def test_what_is_wrong_first_is_said_first(tmp_path, model300):
+    """A folder without a tokenizer, and with something worse: the user named a folder."""
+    folder = tmp_path / "m"
+    save_huggingface(folder, model300)
+    with pytest.raises(UserError, match=r"the folder '.*m' holds no tokenizer.json: write one with"):
+        load_huggingface(folder)
+    for name in ("vocab.json", "merges.txt"):
+        (folder / name).write_text("{}")
+    with pytest.raises(UserError, match=r"no tokenizer.json, only vocab.json and merges.txt: write one"):
+        load_huggingface(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="safetensors"):
+        load_huggingface(folder)
+    (folder / "config.json").write_text('{"model_type": "qwen2"}')
+    with pytest.raises(UserError, match="model_type = 'qwen2' is not supported"):
+        load_pretrained(folder)
 
 
 def test_missing_files(sound, tmp_path):

@@ -62,6 +62,29 @@ def test_options_out_of_range(options, message):
         token_losses(MODELS[0], np.zeros(20, int), **options)
 
 
+@pytest.mark.parametrize("model", [*MODELS, LSTM], ids=["GPT", "Llama", "LSTM"])
+@pytest.mark.parametrize("wrong", [-1, V, 99])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_ids_that_the_model_does_not_have(model, wrong, place):
+    ids = [1, 2, 3]
+    ids[place] = wrong
+    with pytest.raises(ValueError, match=rf"^ids\[{place}\] = {wrong} is outside \[0, {V}\)$"):
+        token_losses(model, ids)
+
+
+@pytest.mark.parametrize(("name", "value"), [("window", 4.5), ("stride", 2.0), ("window", "4"),
+                                             ("window", True)])
+def test_options_that_are_no_integers(name, value):
+    with pytest.raises(ValueError, match=f"^{name} = {value!r} must be an integer$"):
+        token_losses(MODELS[0], [1, 2, 3], **{name: value})
+    assert token_losses(MODELS[0], [1, 2, 3], window=np.int64(2)).shape == (2,)
+
+
+def test_ids_that_are_no_integers():
+    with pytest.raises(ValueError, match="ids must be .* not float64"):
+        token_losses(MODELS[0], [1.0, 2.0])
+
+
 def test_too_short_a_text_and_strides_of_an_lstm():
     with pytest.raises(ValueError, match="at least two tokens"):
         token_losses(MODELS[0], np.zeros(1, int))

@@ -73,6 +73,8 @@ def theirs(transformers, smollm2):
 def test_it_knows_the_capital_of_france(smollm2):
     model, tokenizer = smollm2
     assert model.n_params == 134_515_008
+    assert (tokenizer.bos_id, tokenizer.end_ids, tokenizer.prefix) == (1, (2,), ())
+    assert tokenizer.added_ids["<|im_end|>"] == 2
     ids = tokenizer.encode("The capital of France is")
     cache = model.new_cache(1, 16)
     answer = []

@@ -468,6 +468,35 @@ def test_tokenizers_that_differ():
     assert one != BPETokenizer.train("ab ab", vocab_size=257, pre_tokenizer="digits")
 
 
+def test_where_texts_begin_and_end():
+    named = BPETokenizer.train("abab", vocab_size=260, special_tokens=["<s>", "<x>", "</s>", "<|endoftext|>"])
+    assert (named.begin_ids, named.end_ids) == ((3,), (3, 2)), "by their names"
+    marked = named.marked(bos_id=1, eos_ids=[2, 1])
+    assert (marked.begin_ids, marked.end_ids) == ((1,), (2, 1))
+    assert named.marked(bos_id=1, prefix=[0, 1], eos_ids=[]).begin_ids == (0, 1)
+    assert named.marked(eos_ids=[]).end_ids == ()
+    assert (named.bos_id, named.prefix) == (None, ()), "it is left as it was"
+    nameless = BPETokenizer.train("abab", vocab_size=258)
+    assert nameless.begin_ids == nameless.end_ids == ()
+    full = named.marked(bos_id=1, eos_ids=[2, 1], prefix=[0, 1], suffix=[2])
+    for one in (full, marked, named):
+        assert tokenizer_from_json(json.loads(json.dumps(one.to_json()))) == one
+        assert one.encode("ab<x>").tolist() == named.encode("ab<x>").tolist()
+    assert len({str(one.to_json()) for one in (full, marked, named)}) == 3
+
+
+def test_files_from_before_there_were_such_ids_load():
+    old = {key: value for key, value in GOOD.items() if key not in ("bos_id", "eos_ids", "prefix", "suffix")}
+    assert BPETokenizer.from_json(old).to_json() == GOOD
+
+
+@pytest.mark.parametrize("name", ["bos_id", "eos_ids", "prefix", "suffix"])
+@pytest.mark.parametrize("wrong", [-1, 258, True, "0", 1.0])
+def test_ids_that_it_does_not_have(name, wrong):
+    with pytest.raises(UserError, match=f"{name} holds .*: give ids in"):
+        BPETokenizer.from_json({**GOOD, name: wrong if name == "bos_id" else [0, wrong]})
+
+
 GOOD = BPETokenizer.train("abab", vocab_size=258, special_tokens=["<s>"]).to_json()
 
 

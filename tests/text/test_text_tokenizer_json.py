@@ -112,6 +112,28 @@ def test_a_file_that_tokenizers_wrote(text, prefix_space):
     assert ours.added[320] == AddedToken("<late>", special=False, late=True)
 
 
+@needs_tokenizers
+@pytest.mark.parametrize(("template", "prefix", "suffix"), [
+    ("<|end|> $A", [0], []), ("$A <人>", [], [1]), ("<人> <|end|> $A <|end|>", [1, 0], [0]), ("$A", [], [])])
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_a_template_adds_around_a_text(template, prefix, suffix, alone):
+    """Theirs is read, and ours read by them; `encode` stays without it."""
+    theirs = tokenizers.Tokenizer.from_str(json.dumps(to_tokenizer_json(KINDS["gpt2"])))
+    processors = tokenizers.processors
+    made = processors.TemplateProcessing(single=template, special_tokens=[("<|end|>", 0), ("<人>", 1)])
+    byte_level = processors.ByteLevel(trim_offsets=False)
+    theirs.post_processor = made if alone else processors.Sequence([byte_level, made])
+    ours = from_tokenizer_json(json.loads(theirs.to_str()))
+    assert ours == KINDS["gpt2"].marked(prefix=prefix, suffix=suffix)
+    ids = ours.encode("the cat<人>").tolist()
+    assert ids == KINDS["gpt2"].encode("the cat<人>").tolist()
+    back = tokenizers.Tokenizer.from_str(json.dumps(to_tokenizer_json(ours)))
+    for one in (theirs, back):
+        assert one.encode("the cat<人>").ids == [*prefix, *ids, *suffix]
+    assert back.encode("the", "cat").ids == [
+        i for text in ("the", "cat") for i in (*prefix, *ours.encode(text).tolist(), *suffix)]
+
+
 def test_late_tokens_are_looked_for_in_what_the_others_leave():
     base = BPETokenizer.train("x", vocab_size=257, special_tokens=["<|end|>"])
     added = {**base.added, 257: AddedToken("x<|end|>", late=True), 258: AddedToken("xx", late=True)}
@@ -141,6 +163,12 @@ def set_at(data, path, value):
 
 
 LLAMA = {"type": "Split", "pattern": {"Regex": "x+"}, "behavior": "Isolated", "invert": False}
+A, END = {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "<|end|>"}}
+TEMPLATE = {
+    "type": "TemplateProcessing",
+    "single": [END, A],
+    "special_tokens": {"<|end|>": {"id": "<|end|>", "ids": [0], "tokens": ["<|end|>"]}},
+}
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 
 
@@ -178,6 +206,14 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
         (["model", "vocab", "a"], -1, "damaged"),
         (["model", "vocab", "a"], "7", "the id of 'a' is '7'"),
         (["model"], None, "damaged"),
+        (["post_processor"], {"type": "RobertaProcessing"}, "its post_processor is 'RobertaProcessing'"),
+        (["post_processor"], {"type": "Sequence", "processors": [TEMPLATE] * 2}, "'TemplateProcessing' and"),
+        (["post_processor"], {**TEMPLATE, "single": [A, A]}, "more than one text"),
+        (["post_processor"], {**TEMPLATE, "single": [{"Sequence": {"id": "B"}}]}, "more than one text"),
+        (["post_processor"], {**TEMPLATE, "single": [END]}, "template without a text"),
+        (["post_processor"], {**TEMPLATE, "special_tokens": {}}, "it has no '<|end|>'"),
+        (["post_processor"], {**TEMPLATE, "special_tokens": {"<|end|>": {"ids": [400]}}}, "prefix holds 400"),
+        (["post_processor"], {**TEMPLATE, "single": "$A"}, "damaged"),
     ],
     ids=str,
 )
@@ -237,7 +273,7 @@ def test_any_part_replaced_is_refused_or_loads(cut):
 def small():
     vocab = {"a": 0, "b": 1, "ab": 2}
     added = {3: AddedToken("<s>")}
-    return to_tokenizer_json(BPETokenizer(vocab, [("a", "b")], added, pre_tokenizer="digits"))
+    return to_tokenizer_json(BPETokenizer(vocab, [("a", "b")], added, pre_tokenizer="digits", prefix=[3]))
 
 
 def test_missing_file_and_folder(tmp_path):
