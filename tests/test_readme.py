@@ -84,7 +84,7 @@ def skeleton(text: str) -> list[str]:
             parts.append(line)
         elif fenced or line.startswith("    "):
             code = re.sub(r'--prompt "[^"]*"', "--prompt", re.sub(r"\s*(^|\s)#\s.*", "", line))
-            folder = re.match(r"    (minillm|kernels|tests|benchmarks)/\S*", code)
+            folder = re.match(r"    (minillm|kernels|lessons|tests|benchmarks)/\S*", code)
             parts.append(folder[0] if folder else code)
         elif line.startswith("#"):
             parts.append(line.split()[0])

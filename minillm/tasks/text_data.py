@@ -58,7 +58,8 @@ def evaluation_data(tokenizer: Tokenizer, text: str, seq_len: int) -> HeldOut:
     of the tokens before a window's first, so its loss is that of contexts of 1 to seq_len tokens.
 
     Bits per character are nats per token / log 2 * tokens / characters, whatever the tokenizer: a text's
-    whole code length, shared out to its characters.
+    whole code length, shared out to its characters. A character tokenizer pays for a character that it
+    never saw as one class, `<unk>`, whichever it is: a text full of them looks cheaper than it is.
     """
     ids = encode(tokenizer, text)
     fit = max(1, _EVAL_LOGITS // (seq_len * tokenizer.vocab_size))
