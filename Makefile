@@ -3,6 +3,7 @@
 PYTHON  ?= python3
 WORKERS ?= 2
 COURSE  ?= my-course
+LEARN_LANG = $(if $(findstring command,$(origin LANGUAGE)),--lang $(LANGUAGE))
 DEMO     = minillm train lm --out runs/demo --max-seconds 110 --overwrite
 SAMPLE   = minillm generate runs/demo --prompt "The "
 
@@ -37,9 +38,10 @@ test: .venv/.stamp-test ## every test, the slow ones too; the Triton kernels on 
 	  echo "the Triton tests again, on Triton $(OLD_TRITON)" && PYTHONPATH=$(CURDIR)/.venv/triton-$(OLD_TRITON) \
 	  $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/kernels -k triton
 
-learn: .venv/.stamp-core ## the course in the terminal, in a folder of your own (COURSE=my-course)
-	@[ -d $(COURSE) ] || $(BIN)/minillm learn start $(COURSE)
-	@cd $(COURSE) && $(CURDIR)/$(BIN)/minillm learn
+# LANGUAGE counts only where it is typed: gettext has an environment variable of that name.
+learn: .venv/.stamp-core ## the course in the terminal, in a folder of your own (COURSE=my-course LANGUAGE=zh)
+	@if [ -d $(COURSE) ]; then cd $(COURSE) && $(CURDIR)/$(BIN)/minillm learn $(LEARN_LANG); \
+	else $(BIN)/minillm learn start $(COURSE) $(LEARN_LANG); fi
 
 site: .venv/.stamp-site ## all lessons as pages in English and Chinese, with steppers and notebooks, in site/
 	$(BIN)/python -m minillm.course.site --out site

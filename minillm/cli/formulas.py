@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from minillm.cli.equation_name import equation_called
 from minillm.errors import UserError
 from minillm.formulas import LEDGER, Equation
 from minillm.stepper.equation import lines
@@ -42,7 +42,7 @@ WORDS = {
 
 
 def formulas(
-    name: Annotated[str | None, typer.Argument(help="One equation, whole, such as adam_step.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One equation, whole: adam, 4.3, ...")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine readable, with every cell, in both "
                                           "languages.")] = False,
     lang: Annotated[str, typer.Option("--lang", help="en or zh.")] = "en",
@@ -55,11 +55,7 @@ def formulas(
         raise UserError(f"lang = {lang!r} must be en or zh")
     rows = list(LEDGER.values())
     if name is not None:
-        if name not in LEDGER:
-            near = get_close_matches(name, LEDGER, n=3, cutoff=0.4)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(LEDGER)}"
-            raise UserError(f"no equation is named {name!r}: {hint}")
-        rows = [LEDGER[name]]
+        rows = [LEDGER[equation_called(name)]]
     if as_json:
         typer.echo(json.dumps([row.to_json() for row in rows], indent=2, ensure_ascii=False))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,20 +64,27 @@ def _screen(lang: str | None, plain: bool) -> Screen:
 
 @learn.command()
 def start(folder: Annotated[Path, typer.Argument(help="A new folder.")],
-          lang: Annotated[str | None, typer.Option("--lang", help="Texts of the lessons: en, zh or both.")
-                          ] = None,
+          lang: Annotated[str | None, typer.Option(
+              "--lang", help="Texts of the lessons: en, zh or both; else as your locale says.")] = None,
           plain: Plain = False) -> None:
     """Make your own copy of the lessons in a new folder.
 
     Examples:  minillm learn start my-course   |   minillm learn start my-course --lang zh
     """
-    texts = lang or _common.get("lang") or "en"
+    texts = lang or _common.get("lang") or _of_locale()
     course = workspace.start(folder, texts)
     screen = Screen(course.lang, plain or bool(_common.get("plain")))
     n = len(course.shelf.slugs)
     screen.say(f"{folder} holds your copy of {n} lesson{'s' * (n != 1)}. Go on with:",
                f"{folder} 里是你的课程副本，共 {n} 课。接下来：")
+    screen.activate()
     screen.code(f"cd {folder}\nminillm learn next")
+
+
+def _of_locale() -> str:
+    """The language that the environment asks for, as gettext reads it: the first that is set."""
+    given = next(filter(None, (os.environ.get(k) for k in ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+    return "zh" if given.lower().startswith("zh") else "en"
 
 
 @learn.command("next")
@@ -122,7 +130,7 @@ def _move(by: int, lang: str | None, plain: bool) -> None:
 def check(what: What = None, lang: Lang = None, plain: Plain = False) -> None:
     """Check an exercise, or all exercises of a lesson; says what is wrong, and its likely cause.
 
-    Examples:  minillm learn check   |   minillm learn check my_softmax   |   minillm learn check 3
+    Examples:  minillm learn check   |   minillm learn check softmax   |   minillm learn check 3
     """
     course, screen = _open(lang, plain)
     slug, name = _place(course, what)
@@ -152,6 +160,9 @@ def _check(course: Course, screen: Screen, place: tuple[str, str]) -> bool:
     if result.passed:
         if place not in course.progress.solved:
             course.progress.add("solved", place)
+        if all((slug, one) in course.progress.solved for one in course.shelf.lessons[slug].exercises):
+            screen.say(f"Lesson {slug[:2]} is done: all its exercises are solved.",
+                       f"第 {int(slug[:2])} 课完成：练习全部做对了。", style="green")
         screen.say("`minillm learn next` goes on.", "用 `minillm learn next` 继续。")
     return result.passed
 
@@ -162,7 +173,7 @@ def hint(what: What = None,
          lang: Lang = None, plain: Plain = False) -> None:
     """Show a hint, each time a more concrete one; after success, all of them and why it works.
 
-    Examples:  minillm learn hint   |   minillm learn hint my_softmax --all
+    Examples:  minillm learn hint   |   minillm learn hint softmax --all
     """
     course, screen = _open(lang, plain)
     slug, name = _place(course, what)
@@ -184,7 +195,7 @@ def reset(what: What = None,
           lang: Lang = None, plain: Plain = False) -> None:
     """Put an exercise, or a whole lesson, back as it was; what you wrote is kept in backups/.
 
-    Examples:  minillm learn reset   |   minillm learn reset my_softmax   |   minillm learn reset 3 --yes
+    Examples:  minillm learn reset   |   minillm learn reset softmax   |   minillm learn reset 3 --yes
     """
     course, screen = _open(lang, plain)
     slug, name = _place(course, what)
@@ -196,6 +207,8 @@ def reset(what: What = None,
     kept = course.reset(slug, name)
     screen.say(f"{what} is as it was." + (f" What you wrote is kept: {kept}" if kept else ""),
                f"{what} 已恢复原样。" + (f"你写的内容保存在：{kept}" if kept else ""))
+    if name and (slug, name) != course.progress.at:
+        screen.say(f"`minillm learn check {name}` checks it.", f"用 `minillm learn check {name}` 检查它。")
 
 
 @learn.command()
@@ -275,6 +288,11 @@ def step(what: What = None,
         steppers = [(k, one) for k, one in steppers if k == number]
         if not steppers:
             raise UserError(f"number = {number}: {slug} has no such stepper so far")
+    if run.error is not None:
+        screen.say(f"Your lesson stops at {run.error}. What goes through open exercises is left "
+                   "out; `minillm learn step --solved` shows it with the solutions.",
+                   f"你的课程运行到这里停下：{run.error}。用到未完成练习的演示先不显示；"
+                   "`minillm learn step --solved` 会用参考答案全部演示。", style="yellow")
     for k, one in steppers:
         screen.say(f"{k}. {one.en}", f"{k}. {one.zh}", style="bold")
         view = RecordingView(one.recording, "zh" if zh else "en")
@@ -282,8 +300,3 @@ def step(what: What = None,
             print_all(view, screen.console)
         else:
             walk(view, screen.console)
-    if run.error is not None:
-        screen.say(f"Your lesson stops at {run.error}. `minillm learn step --solved` runs it with its "
-                   "solutions.", f"你的课程运行到这里停下：{run.error}。"
-                   "`minillm learn step --solved` 会用参考答案运行全课。",
-                   style="yellow")

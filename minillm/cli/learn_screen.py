@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import shutil
+import sys
 from pathlib import Path
 
 from rich import box
@@ -37,8 +39,16 @@ class Screen:
         """A paragraph."""
         self._print(self.words(en, zh), style)
 
-    def _print(self, text: str, style: str = "") -> None:
-        self.console.print(text, style="" if self.plain else style, markup=False, soft_wrap=True)
+    def _print(self, text: str, style: str = "", wrap: bool = False) -> None:
+        """`wrap`: at words, in a terminal; a pipe gets whole lines."""
+        self.console.print(text, style="" if self.plain else style, markup=False,
+                           soft_wrap=not (wrap and self.console.is_terminal))
+
+    def activate(self) -> None:
+        """What to type first where the shell does not find `minillm`."""
+        script = Path(sys.executable).with_name("activate")
+        if shutil.which("minillm") is None and script.is_file():
+            self.code(f"source {script}")
 
     def code(self, text: str) -> None:
         """Lines to type."""
@@ -59,8 +69,10 @@ class Screen:
                  f"已做对 {done} / {len(places)} 个练习，课程在 {course.folder}")
         if course.progress.at not in course.shelf.places:
             self.say("You have not begun. Next:", "还没有开始。下一步：")
+            self.activate()
             self.code("minillm learn next")
             return
+        self.activate()
         self.place(course, course.progress.at, new_lesson=True)
 
     def place(self, course: Course, place: tuple[str, str], new_lesson: bool) -> None:
@@ -103,14 +115,14 @@ class Screen:
         sign = self.words(*signs.get(result.kind, ("not right yet", "还不对")))
         self._print(f"{result.exercise}: {sign}", style)
         if not result.passed:
-            self._print(result.message(self.lang or "en"))
+            self._print(result.message(self.lang or "en"), wrap=True)
             if result.line is not None:
                 self._print(f"    {_near(path)}:{result.line}")
         if result.printed.strip():
             self.say("It printed:", "它打印了：")
             self.code(result.printed.rstrip()[-2000:])
         if result.passed:
-            self._print(exercise.explanation(self.lang or "en"))
+            self._print(exercise.explanation(self.lang or "en"), wrap=True)
 
     def hints(self, exercise: Exercise, count: int, solved: bool) -> None:
         """The first `count` hints; with the reason after success."""

@@ -6,7 +6,6 @@ import ast
 import importlib.util
 import sys
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,15 +13,18 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from minillm.cli.equation_name import equation_called
 from minillm.errors import UserError
 from minillm.formulas import LEDGER
 from minillm.stepper import Recording, trace
+from minillm.stepper.equation import equation_of
 from minillm.stepper.kernel_view import KernelView
 from minillm.stepper.recording_view import RecordingView
 from minillm.stepper.terminal import View, print_all, walk
 
-ALIASES = {"adam": "adam_step", "lstm": "lstm_cell", "sgd": "gradient_descent_step", "3.3": "dropout",
-           "4.1": "softmax_cross_entropy", "5.1": "lstm_cell"}
+# The kernel that does the work; others prepare its numbers or add up what it gives.
+KERNELS = {"cross_entropy": "one_sweep", "softmax_cross_entropy": "one_sweep", "adam": "update_tiles",
+           "adam_step": "update_tiles"}
 
 
 def step(
@@ -36,6 +38,8 @@ def step(
     at: Annotated[int, typer.Option("--at", help="Step to begin at.")] = 1,
     lang: Annotated[str, typer.Option("--lang", help="en or zh.")] = "en",
     seed: Annotated[int, typer.Option("--seed", help="Of the example's numbers.")] = 0,
+    all_kernels: Annotated[bool, typer.Option("--all-kernels", help="Of triton:..., the small kernels around "
+                                              "the main one too.")] = False,
 ) -> None:
     """Step through a computation: formula, code line and numbers, then the gradients on their way back.
 
@@ -50,7 +54,10 @@ def step(
         if html is not None or args is not None:
             raise UserError("a kernel is stepped in the terminal, with an example of its own: leave out "
                             "--html and --args")
-        view = KernelView(_kernel(what.removeprefix("triton:"), seed), lang)
+        found, main = _kernel(what.removeprefix("triton:"), seed)
+        view = KernelView(found, lang, kernel=None if all_kernels else main)
+    elif all_kernels:
+        raise UserError("--all-kernels goes with a kernel: triton:cross-entropy or triton:adam")
     else:
         recording = record(what, args, seed)
         if not recording.steps:
@@ -84,9 +91,13 @@ def record(what: str, args: str | None = None, seed: int = 0) -> Recording:
             from error
 
 
-def _kernel(name: str, seed: int) -> Any:
-    """The recording of a shipped Triton kernel on a small example."""
+def _kernel(name: str, seed: int) -> tuple[Any, str]:
+    """The recording of a shipped Triton kernel on a small example, and which of its kernels does the work."""
     key, rng = name.lower().replace("-", "_"), np.random.default_rng(seed)
+    if key not in KERNELS:
+        raise UserError(f"no kernel is named {name!r}: there are triton:cross-entropy and triton:adam")
+    if importlib.util.find_spec("triton") is None:
+        raise UserError("Triton is not installed: pip install triton (Linux)")
     kernels = importlib.import_module("kernels")
     testing = importlib.import_module("kernels.testing")
 
@@ -95,33 +106,21 @@ def _kernel(name: str, seed: int) -> Any:
 
     try:
         with testing.recording_kernels() as found:
-            if key in ("cross_entropy", "softmax_cross_entropy"):
+            if KERNELS[key] == "one_sweep":
                 kernels.softmax_cross_entropy(random(2, 10), np.array([3, 1]), backend="triton")
-            elif key in ("adam", "adam_step"):
+            else:
                 p, g, m = ([random(6)] for _ in range(3))
                 kernels.adam_step(p, g, m, [np.abs(random(6))], 3, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8,
                                   backend="triton")
-            else:
-                raise UserError(f"no kernel is named {name!r}: there are triton:cross-entropy and "
-                                "triton:adam")
     except ImportError as error:
-        raise UserError(f"Triton is missing: pip install triton ({error})") from error
-    except RuntimeError as error:  # kernels.backends.BackendUnavailable: no Triton, or it compiles
+        raise UserError(f"Triton cannot be imported: pip install triton ({error})") from error
+    except RuntimeError as error:  # kernels.backends.BackendUnavailable: it compiles, say
         raise UserError(" ".join(str(error).split())) from error
-    return found
+    return found, KERNELS[key]
 
 
 def _equation(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    key = name.lower().replace("-", "_")
-    key = ALIASES.get(key, key)
-    if key not in LEDGER:
-        of_section = [row.name for row in LEDGER.values() if row.section == name]
-        if of_section:
-            key = of_section[0]
-        else:
-            near = get_close_matches(key, [*LEDGER, *ALIASES], n=3, cutoff=0.4)
-            hint = f"did you mean {' or '.join(near)}?" if near else "`minillm formulas` lists them"
-            raise UserError(f"no equation is named {name!r}: {hint}")
+    key = equation_called(name)
     return LEDGER[key].reference, LEDGER[key].example
 
 
@@ -179,3 +178,6 @@ def _write_page(recording: Recording, path: Path, lang: str) -> None:
         raise UserError(f"html = {str(path)!r} must end in .html")
     recording.to_html(path, lang=lang)
     typer.echo(f"{path}: {len(recording.steps)} steps; open it in a browser.")
+    if equation_of(recording.function) is not None and importlib.util.find_spec("latex2mathml") is None:
+        typer.echo("note: the page shows its equation as LaTeX text; drawn formulas need "
+                   "`pip install latex2mathml`", err=True)

@@ -190,7 +190,9 @@ def _with_wrong(exercise: Exercise, outcomes: list[Outcome], result: Result) -> 
 
 def _likely(result: Result, key: str, en: str, zh: str) -> Result:
     """The result with its likely cause."""
-    en, zh = more(result.en, result.zh, f"Likely: {en}", f"可能的原因：{zh}")
+    en, zh = f"Likely: {en}", f"可能的原因：{zh}"
+    if result.cause != "recursion":  # its own words would contradict the cause
+        en, zh = more(result.en, result.zh, en, zh)
     return replace(result, en=en, zh=zh, cause=key)
 
 

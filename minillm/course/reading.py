@@ -10,6 +10,7 @@ from rich.syntax import Syntax
 
 from .percent import Lesson, stub
 from .plain_math import plain_formulas
+from .stage_hands import without_stage_hands
 
 
 def read_aloud(lesson: Lesson, console: Console, lang: str = "en", *, plain: bool = False) -> None:
@@ -31,7 +32,10 @@ def read_aloud(lesson: Lesson, console: Console, lang: str = "en", *, plain: boo
             else:
                 console.print(Markdown(text))
         else:
-            code = (stub(cell, lang) if cell.exercise else cell).code.rstrip("\n")
+            code = stub(cell, lang).code if cell.exercise else without_stage_hands(cell.code)
+            code = code.rstrip("\n")
+            if not code:
+                continue
             if plain:
                 console.print("".join(f"    {line}\n" for line in code.split("\n")), markup=False,
                               highlight=False, soft_wrap=True, end="")

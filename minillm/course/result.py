@@ -100,11 +100,11 @@ def frames_of(function: Callable[..., Any], name: str, frame: traceback.FrameSum
 
 def not_written(name: str, line: int | None = None) -> Result:
     """What a check says to a stub."""
-    where = ("", "") if line is None else (f", at line {line}", f"，在第 {line} 行")
+    where = ("", "") if line is None else (f" (line {line})", f"第 {line} 行的")
     return Result(name, False, "not_written",
-                  f"{name} is not written yet{where[0]}. Replace the `raise NotImplementedError` line; "
+                  f"Replace the `raise NotImplementedError` line{where[0]}; "
                   "`minillm learn hint` helps",
-                  f"{name} 还没有写{where[1]}。把 `raise NotImplementedError` 那一行换成你的代码；"
+                  f"把{where[1]} `raise NotImplementedError` 换成你的代码；"
                   "需要提示时用 `minillm learn hint`", line=line)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Group
 from rich.text import Text
 
-from .terminal import Lines, Route, labelled, lit, numbers
+from .terminal import WIDTH, Lines, Route, heading, indent, labelled, lit, numbers
 
 WORDS = {
     "en": {"step": "line {0} of {1}", "program": "{0}, program {1}", "in": "in", "code": "code",
@@ -22,6 +22,24 @@ WORDS = {
            "at": "地址 {0}", "masked": "掩码", "values": "数值"},
 }
 
+# What the kernels that are shown do, in a sentence each.
+ABOUT = {
+    "one_sweep": {
+        "en": "one_sweep: each program reads one row of logits once, and from its maximum and its sum of "
+              "exponentials gets the row's loss and its gradient.",
+        "zh": "one_sweep：每个程序只读一遍一行 logits，由该行的最大值与指数和得到这一行的损失和梯度。"},
+    "update_tiles": {
+        "en": "update_tiles: each program loads one tile of a parameter, its gradient and its moments, and "
+              "stores them after one step of Adam.",
+        "zh": "update_tiles：每个程序读取某个参数的一块，连同梯度和两个矩估计，写回 Adam 更新一步的结果。"},
+    "inverse_counts": {
+        "en": "inverse_counts: one program counts the labels that are kept and stores 1 / that number.",
+        "zh": "inverse_counts：由一个程序数出未被忽略的标签，写回这个数目的倒数。"},
+    "sum_all": {
+        "en": "sum_all: one program adds up the losses of all rows.",
+        "zh": "sum_all：由一个程序把各行的损失相加。"},
+}
+
 
 class KernelView:
     """What `terminal.walk` shows of a `kernels.testing.KernelRecording`.
@@ -29,21 +47,32 @@ class KernelView:
     Args:
         recording: of `trace_kernel` or `recording_kernels`.
         lang: "en" or "zh".
+        kernel: show its lines alone, counted from 1; left out, those of all kernels.
     """
 
-    def __init__(self, recording: Any, lang: str = "en") -> None:
+    def __init__(self, recording: Any, lang: str = "en", *, kernel: str | None = None) -> None:
         self.recording, self.lang = recording, lang
+        self.steps = recording.steps if kernel is None else recording.of(kernel)
+        names = [launch.kernel for launch in recording.launches if kernel in (None, launch.kernel)]
+        self.kernels = list(dict.fromkeys(names))
 
     def __len__(self) -> int:
-        return len(self.recording.steps)
+        return len(self.steps)
 
     @property
     def title(self) -> str:
-        return ", ".join(launch.kernel for launch in self.recording.launches)
+        return ", ".join(self.kernels)
 
-    def lines(self, index: int) -> Lines:
+    @property
+    def about(self) -> str:
+        return "\n".join(ABOUT[name][self.lang] for name in self.kernels if name in ABOUT)
+
+    def lines(self, index: int, width: int = WIDTH) -> Lines:
         """(label, text): where we are, what is loaded and stored, and the variables that the line changed."""
-        w, step = WORDS[self.lang], self.recording.steps[index]
+        w, step = WORDS[self.lang], self.steps[index]
+        labels = [*step.bound, *(w[a.kind] for a in step.accesses), w["masked"], w["values"],
+                  w["step"].format(index + 1, len(self))]
+        room = width - indent(labels)
         kernel = self.recording.launches[step.launch].kernel
         found = [(w["step"].format(index + 1, len(self)), w["program"].format(kernel, step.program))]
         if step.function != kernel:
@@ -56,23 +85,23 @@ class KernelView:
             shown = form.format(len(touched), access.offsets.size, where, _ranges(touched))
             found.append((w[access.kind], shown))
             if access.mask is not None:
-                found.append((w["masked"], numbers(access.mask.astype(np.int8))))
-            found.append((w["values"], numbers(access.values)))
-        return found + [(name, _value(value)) for name, value in step.bound.items()]
+                found.append((w["masked"], numbers(access.mask.astype(np.int8), room)))
+            found.append((w["values"], numbers(access.values, room)))
+        return found + [(name, _value(value, room)) for name, value in step.bound.items()]
 
-    def show(self, index: int) -> Group:
+    def show(self, index: int, width: int = WIDTH) -> Group:
         """Some lines of the kernel around the one at work, and what it does."""
-        step = self.recording.steps[index]
+        step = self.steps[index]
         around = [(n, linecache.getline(step.file, n).rstrip()) for n in range(step.line - 4, step.line + 5)]
         code = [lit(n, line, len(line) - len(line.lstrip())) if n == step.line else lit(n, line)
                 for n, line in around if n > 0 and line]
-        return Group(Text(self.title, "bold"), *code, Text(), *labelled(self.lines(index)))
+        return Group(*heading(self), *code, Text(), *labelled(self.lines(index, width)))
 
     def follow(self, index: int) -> Route:
         """The first variable that the line changed, and the lines of its function that change it."""
-        step = self.recording.steps[index]
+        step = self.steps[index]
         name = next(iter(step.bound), "")
-        same = [s.index for s in self.recording.steps if name in s.bound and s.function == step.function
+        same = [i for i, s in enumerate(self.steps) if name in s.bound and s.function == step.function
                 and (s.launch, s.program) == (step.launch, step.program)]
         return name or step.function, same or [index]
 
@@ -88,10 +117,10 @@ def _ranges(offsets: np.ndarray) -> str:
     return ", ".join(shown + ["..."] * (len(runs) > 6))
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, width: int) -> str:
     """A variable's value; a pointer as the argument and the offsets that it points to."""
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
         return f"{value[0]} + {_ranges(value[1])}" if value[0] else f"{int(np.ravel(value[1])[0]):#x}"
     if isinstance(value, tuple):
-        return ", ".join(_value(v) for v in value)
-    return numbers(value)
+        return ", ".join(_value(v, width) for v in value)
+    return numbers(value, width)

@@ -21,6 +21,7 @@ from minillm.autograd.state import state
 from minillm.autograd.tensor import Tensor, op_name, output
 from minillm.autograd.walk import backward_pass
 
+from .naming import loop_of, unpacked_names
 from .rule_text import rule_text
 from .source import Place, assigned_name, places
 
@@ -66,6 +67,7 @@ class Step:
         contribution: backward, what this step adds to dL/dx: incoming times the derivative.
         accumulated: backward, dL/dx after this step.
         rule: backward, the line of the derivative table at work.
+        item: of x[2] and of the loop that takes it, 2; else None.
     """
 
     index: int
@@ -80,6 +82,7 @@ class Step:
     contribution: np.ndarray | None = None
     accumulated: np.ndarray | None = None
     rule: str = ""
+    item: int | None = None
 
 
 @dataclass
@@ -230,9 +233,10 @@ class Recorder:
         where = places(sys._getframe(1), self._code) if self._code is not None else ()
         given = tuple(self._index(a) if isinstance(a, Tensor | np.ndarray | float) else None for a in args)
         index = len(self.recording.steps)
-        name = (assigned_name(where[-1]) if where else None) or ""
-        value = self._add(out, name, "computed", index)
-        self.recording.steps.append(Step(index, "forward", op_name(op), where, given, value))
+        at = args[1] if op_name(op) == "getitem" and len(args) > 1 else None
+        item = at if isinstance(at, int) and not isinstance(at, bool) else None
+        value = self._add(out, _variable(where, item), "computed", index)
+        self.recording.steps.append(Step(index, "forward", op_name(op), where, given, value, item=item))
         self._made[id(out)] = index
         if out.op is output:
             self._made[id(out.args[0])] = index
@@ -245,6 +249,8 @@ class Recorder:
         outputs = [t for t in (returned if isinstance(returned, tuple | list) else [returned])
                    if isinstance(t, Tensor)]
         self.recording.outputs = [self._index(t) for t in outputs]
+        for index, name in unpacked_names(self.recording.steps).items():
+            self.recording.values[self.recording.steps[index].value].name = name
         root = next((t for t in outputs if t.requires_grad), None)
         if root is None:
             return
@@ -281,7 +287,15 @@ class Recorder:
               contribution: Any, accumulated: Any, rule: str) -> None:
         steps = self.recording.steps
         steps.append(Step(len(steps), "backward", made.op, made.places, made.inputs, value, argument,
-                          incoming, local, contribution, accumulated, rule))
+                          incoming, local, contribution, accumulated, rule, made.item))
+
+
+def _variable(where: tuple[Place, ...], item: int | None) -> str:
+    """The variable that what is computed there goes to, or ""."""
+    if not where:
+        return ""
+    loop = loop_of(where[-1]) if item is not None else None
+    return loop[0].id if loop is not None else assigned_name(where[-1]) or ""
 
 
 def _local(t: Tensor, i: int) -> np.ndarray | None:

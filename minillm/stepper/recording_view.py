@@ -11,20 +11,23 @@ from rich.text import Text
 
 from .equation import equation_of
 from .formula import Plain, formula
+from .naming import line_at_work
 from .recording import Recording, Step
-from .source import expression, lines_of, statement
-from .terminal import Lines, Route, labelled, lit, numbers
+from .source import expression, lines_of
+from .terminal import WIDTH, Lines, Route, before_numbers, heading, indent, labelled, lit, numbers
 
 WORDS = {
     "en": {"forward": "forward", "backward": "backward", "step": "step {0} of {1}", "formula": "formula",
            "code": "code", "in": "in", "inputs": "given", "value": "result", "incoming": "dL/dy arrives",
            "complete": "dL/d({0}) is complete and goes on to what it was computed from", "rule": "rule",
            "local": "local dy/dx", "contribution": "adds", "accumulated": "dL/d({0}) now",
+           "sum": "L = sum of all elements of {0}", "is": "L = {0}",
            },
     "zh": {"forward": "前向", "backward": "反向", "step": "第 {0} 步，共 {1} 步", "formula": "公式",
            "code": "代码", "in": "位于", "inputs": "输入", "value": "结果", "incoming": "传入的梯度 dL/dy",
            "complete": "dL/d({0}) 已经求全，继续传给计算它所用的量", "rule": "求导规则",
            "local": "局部导数 dy/dx", "contribution": "本步贡献", "accumulated": "dL/d({0}) 累计",
+           "sum": "L = {0} 所有元素之和", "is": "L = {0}",
            },
 }
 
@@ -43,13 +46,22 @@ def name_of(recording: Recording, value: int) -> str:
     return numbers(v.data) if v.data.ndim == 0 else f"constant {v.data.shape}"
 
 
-def lines(recording: Recording, index: int, lang: str = "en") -> Lines:
+def differentiated(recording: Recording, lang: str = "en") -> str:
+    """What L is in all the dL/dx: "L = ...", or "" where nothing is differentiated."""
+    if recording.result is None:
+        return ""
+    w, is_array = WORDS[lang], recording.values[recording.result].data.ndim > 0
+    return w["sum" if is_array else "is"].format(name_of(recording, recording.result))
+
+
+def lines(recording: Recording, index: int, lang: str = "en", width: int = WIDTH) -> Lines:
     """(label, text) of a step, from what it is to the numbers.
 
     Args:
         recording: of `trace`.
         index: of the step.
         lang: "en" or "zh".
+        width: columns of the terminal, labels included.
 
     Raises:
         IndexError: there is no such step.
@@ -58,36 +70,40 @@ def lines(recording: Recording, index: int, lang: str = "en") -> Lines:
     found = [(w["step"].format(index + 1, len(recording.steps)), f"{w[step.direction]}: {step.op}")]
     if step.places:
         place = step.places[-1]
-        node, whole = expression(place), statement(place)
-        if node is not None and whole is not None:
-            found.append((w["formula"], formula(whole, Plain(), now=node)))
+        at_work = line_at_work(step)
+        if at_work is not None:
+            found.append((w["formula"], formula(at_work[0], Plain(), now=at_work[1])))
         found.append((w["code"], f"{place.line}: {place.text.strip()}"))
         if len(step.places) > 1:
             found.append((w["in"], " > ".join(p.function for p in step.places)))
-    return found + list(_numbers(recording, step, w))
+    arrays = list(_arrays(recording, step, w))
+    room = width - indent(label for label, *_ in [*found, *arrays])
+    return found + [(label, before if x is None else before_numbers(before, x, room))
+                    for label, before, x in arrays]
 
 
-def _numbers(recording: Recording, step: Step, w: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _arrays(recording: Recording, step: Step, w: dict[str, str]) -> Iterator[tuple[str, str, Any]]:
+    """(label, text, the array whose numbers follow it or None)."""
     given = [(name_of(recording, i), recording.values[i].data) for i in step.inputs if i is not None]
     result = name_of(recording, step.value)
     if step.direction == "forward":
         for name, data in given:
-            yield w["inputs"], name if name == numbers(data) else f"{name} = {numbers(data)}"
-        yield w["value"], f"{result} = {numbers(recording.values[step.value].data)}"
+            yield w["inputs"], "" if name == numbers(data) else f"{name} = ", data
+        yield w["value"], f"{result} = ", recording.values[step.value].data
         return
     if step.incoming is not None:
-        yield w["incoming"], f"{numbers(step.incoming)}    (y = {result})"
+        yield w["incoming"], f"(y = {result}) ", step.incoming
     if step.argument is None:
-        yield "", w["complete"].format(result)
+        yield "", w["complete"].format(result), None
         return
     receiver = step.inputs[step.argument]
     to = "?" if receiver is None else name_of(recording, receiver)
     if step.rule:
-        yield w["rule"], step.rule
+        yield w["rule"], step.rule, None
     if step.local is not None:
-        yield w["local"], numbers(step.local)
-    yield w["contribution"], numbers(step.contribution)
-    yield w["accumulated"].format(to), numbers(step.accumulated)
+        yield w["local"], "", step.local
+    yield w["contribution"], "", step.contribution
+    yield w["accumulated"].format(to), "", step.accumulated
 
 
 class RecordingView:
@@ -96,29 +112,36 @@ class RecordingView:
     Args:
         recording: of `trace`.
         lang: "en" or "zh".
+        title: in place of the equation's title or the function's name.
     """
 
-    def __init__(self, recording: Recording, lang: str = "en") -> None:
-        self.recording, self.lang = recording, lang
+    def __init__(self, recording: Recording, lang: str = "en", *, title: str | None = None) -> None:
+        self.recording, self.lang, self._title = recording, lang, title
 
     def __len__(self) -> int:
         return len(self.recording.steps)
 
     @property
     def title(self) -> str:
+        if self._title is not None:
+            return self._title
         row = equation_of(self.recording.function)
         if row is None:
             return getattr(self.recording.function, "__name__", "function")
         return f"{row.title_zh if self.lang == 'zh' else row.title}   ({row.source})"
 
-    def lines(self, index: int) -> Lines:
-        return lines(self.recording, index, self.lang)
+    @property
+    def about(self) -> str:
+        return differentiated(self.recording, self.lang)
 
-    def show(self, index: int) -> Group:
+    def lines(self, index: int, width: int = WIDTH) -> Lines:
+        return lines(self.recording, index, self.lang, width)
+
+    def show(self, index: int, width: int = WIDTH) -> Group:
         """The code of the function that the step is in, with its expression lit, and the step's lines."""
         step = self.recording.steps[index]
         code = list(_code(self.recording, step)) if step.places else []
-        return Group(Text(self.title, "bold"), *code, Text(), *labelled(self.lines(index)))
+        return Group(*heading(self), *code, Text(), *labelled(self.lines(index, width)))
 
     def follow(self, index: int) -> Route:
         """The value that the step is about, and the steps that it goes through."""

@@ -65,6 +65,9 @@ def _place(code: CodeType, instruction: int) -> Place:
     if column is None or end_column is None:  # python -X no_debug_ranges
         return Place(code.co_filename, code.co_name, line, line, 0, 0)
     end_line = end_line or line
+    header = _headers(code.co_filename).get((line, end_line, column, end_column))
+    if header is not None:
+        end_line, end_column = header
     return Place(code.co_filename, code.co_name, line, end_line, _character(code.co_filename, line, column),
                  _character(code.co_filename, end_line, end_column))
 
@@ -89,6 +92,14 @@ def _nodes(file: str) -> dict[tuple[int, int, int, int], ast.expr]:
             key = (node.lineno, node.end_lineno or 0, node.col_offset, node.end_col_offset or 0)
             found.setdefault(key, node)
     return found
+
+
+@functools.lru_cache(maxsize=64)
+def _headers(file: str) -> dict[tuple[int, int, int, int], tuple[int, int]]:
+    """Where `for v in p` ends, (line, column in bytes), by the place of the whole loop."""
+    return {(s.lineno, s.end_lineno or 0, s.col_offset, s.end_col_offset or 0):
+            (s.iter.end_lineno or s.lineno, s.iter.end_col_offset or 0)
+            for s in _statements(file) if isinstance(s, ast.For)}
 
 
 @functools.lru_cache(maxsize=64)

@@ -80,6 +80,7 @@ def test_formulas_lists_every_equation() -> None:
     assert r"\hat{m}_t = \frac{m_t}{1 - \beta_1^t}" in one
     assert "learning rate" in one
     assert "04_adam" in one
+    assert minillm("formulas", "4.3").stdout == minillm("formulas", "adam").stdout == one
 
 
 def test_formulas_in_chinese() -> None:
@@ -170,7 +171,7 @@ CASES = {  # name -> (arguments, words that the one line must have)
     "temperature": (["generate", "{run}", "--temperature", "-1"], ["temperature = -1"]),
     "top-p": (["generate", "{run}", "--top-p", "0"], ["top_p = 0"]),
     "top-k": (["generate", "{run}", "--top-k", "0"], ["top_k = 0"]),
-    "unknown equation": (["formulas", "adam"], ["'adam'", "did you mean adam_step"]),
+    "unknown equation": (["formulas", "adm"], ["'adm'", "did you mean adam"]),
     "formulas in French": (["formulas", "--lang", "fr"], ["lang = 'fr' must be en or zh"]),
     "a folder with a file of the run's names": (["train", "lm", "--out", "{dir}/pictures"], ["loss.png"]),
 }

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from minillm.cli.step import step
+from minillm.errors import UserError
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -48,6 +51,8 @@ def test_a_function_of_ones_own(tmp_path):
     (["mine.py:bad", "--args", "[1.0]"], "ValueError: no"), (["broken.py:f"], "cannot be run: SyntaxError"),
     (["mine.py:loss", "--args", "3"], "computed nothing with Tensors"),
     (["adam", "--at", "99"], "at = 99 is outside the steps 1 to 46"),
+    (["adam", "--all-kernels"], "--all-kernels goes with a kernel"),
+    (["triton:nosuch"], "there are triton:cross-entropy and triton:adam"),
     (["adam", "--lang", "fr"], "must be en or zh"), (["adam", "--html", "x.txt"], "must end in .html")])
 def test_mistakes_are_one_line(tmp_path, args, message):
     (tmp_path / "mine.py").write_text("def loss(x):\n    return x * 2\n\n"
@@ -59,11 +64,38 @@ def test_mistakes_are_one_line(tmp_path, args, message):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.fixture
+def without(monkeypatch):
+    """Makes a package look as if it were not installed."""
+    return lambda name: monkeypatch.setitem(sys.modules, name, None)
+
+
+def test_without_triton_one_line_says_how_to_get_it(without):
+    without("triton")
+    with pytest.raises(UserError, match=r"^Triton is not installed: pip install triton \(Linux\)$"):
+        step("triton:cross-entropy")
+
+
+def test_without_latex2mathml_one_line_says_how_to_get_it(without, tmp_path, capsys):
+    without("latex2mathml")
+    step("adam", html=tmp_path / "adam.html")
+    assert (tmp_path / "adam.html").is_file()
+    error = capsys.readouterr().err
+    assert "`pip install latex2mathml`" in error
+    assert len(error.splitlines()) == 1
+    (tmp_path / "mine.py").write_text("def loss(x):\n    return x * 2\n")
+    step(f"{tmp_path / 'mine.py'}:loss", "[1.0]", html=tmp_path / "mine.html")
+    assert capsys.readouterr().err == ""
+
+
 def test_kernels_program_by_program():
     pytest.importorskip("triton", reason="no Triton here: pip install triton")
     done = minillm("step", "triton:cross-entropy", "--plain")
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("one_sweep\none_sweep: each program reads one row of logits")
     assert "one_sweep, program 1" in done.stdout
+    assert "inverse_counts" not in done.stdout
+    assert "inverse_counts" in minillm("step", "triton:cross-entropy", "--plain", "--all-kernels").stdout
     assert "elements of X:" in done.stdout
     assert minillm("step", "triton:adam", "--lang", "zh").returncode == 0
     wrong = minillm("step", "triton:nosuch")

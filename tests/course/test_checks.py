@@ -65,7 +65,7 @@ def leave(x):
     (MEAN, lambda x: (1, 2), "type", "", "tuple[2]"),
     (MEAN, mutating, "changed_input", "", "argument x was changed"),
     (MEAN, endless, "exception", "recursion", "without end"),
-    (MEAN, stub, "not_written", "", "not written yet, at line"),
+    (MEAN, stub, "not_written", "", "Replace the `raise NotImplementedError` line (line"),
     (MEAN, other_stub, "needs_other", "", "stub, which is not written"),
     (MEAN, leave, "ended", "", "sys.exit"),
     (MEAN, lambda x: x @ np.ones(7), "exception", "ValueError", "matmul"),

@@ -120,6 +120,26 @@ def test_in_chinese(tmp_path, learn):
     assert "这些数有多大" in learn("read", cwd=mine)
 
 
+def test_the_locale_says_which_language(tmp_path, learn, monkeypatch):
+    for name in ("LC_ALL", "LC_MESSAGES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", "zh_CN.UTF-8")
+    assert "接下来" in learn("start", "zh", cwd=tmp_path)
+    assert "Go on" in learn("start", "en", "--lang", "en", cwd=tmp_path)
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    assert "Go on" in learn("start", "other", cwd=tmp_path)
+
+
+def test_how_to_find_minillm_is_said_where_the_path_has_none(tmp_path, learn, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/activate").touch()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin/python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert f"source {tmp_path}/bin/activate\n    cd mine" in learn("start", "mine", cwd=tmp_path)
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    assert "source" not in learn("start", "other", cwd=tmp_path)
+
+
 def test_read_and_step(mine, learn):
     for plain in ((), ("--plain",)):
         out = learn("read", 1, *plain, cwd=mine)
@@ -127,6 +147,8 @@ def test_read_and_step(mine, learn):
         assert "raise NotImplementedError" in out
         assert "np.mean(square" not in out
         assert "\x1b" not in out
+        assert "says(" not in out
+        assert "print(f" in out
     out = learn("step", "--plain", cwd=mine)
     assert "Your lesson stops at cell 5, line" in out
     assert "write mean_square here" in out

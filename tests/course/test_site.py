@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from minillm.course.site import build_site
-from minillm.course.site.build import without_stage_hands
 from minillm.course.site.markdown import Markdown, code_html, mathml
+from minillm.course.stage_hands import without_stage_hands
 from minillm.errors import UserError
 
 for package in ("markdown_it", "latex2mathml", "nbformat"):
@@ -173,6 +173,12 @@ def test_a_formula_in_a_heading_is_read_in_the_contents():
     text = Markdown()
     text.html("## The limit $2/c$ of `x`\n\nbody\n")
     assert [(s.title, s.text.strip()) for s in text.sections] == [("The limit 2/c of x", "body")]
+
+
+def test_the_search_has_spaces_at_line_ends_and_formulas():
+    text = Markdown()
+    text.html("after\nits $x$ inputs\n\n中文\n文字\n")
+    assert text.sections[0].text.split() == ["after", "its", "x", "inputs", "中文文字"]
 
 
 def test_formulas_keep_display_and_inline_apart():

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import html
 import json
-import re
 import shutil
 import tomllib
 from collections.abc import Callable, Sequence
@@ -16,6 +14,7 @@ from minillm.course.exercise import Exercise, load_exercises
 from minillm.course.lesson_api import CellRun, LessonRun, Picture, Stepper, run_lesson
 from minillm.course.percent import BEGIN, END, Lesson, parse, stub
 from minillm.course.shelf import Shelf, lessons_folder
+from minillm.course.stage_hands import without_stage_hands
 from minillm.errors import UserError
 
 from .markdown import Markdown, code_html
@@ -80,18 +79,6 @@ def build_site(out: str | Path, *, lessons: Path | None = None, only: Sequence[s
 def _check_replaceable(out: Path) -> None:
     if out.exists() and not (out / MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{str(out)!r} holds other files, and would be replaced: choose another --out")
-
-
-def without_stage_hands(code: str) -> str:
-    """A cell's code without the statements that only put the page together: says, picture, step."""
-    lines = code.splitlines(keepends=True)
-    for node in reversed(ast.parse(code).body):
-        call = node.value if isinstance(node, ast.Expr) else None
-        called = getattr(call.func, "id", "") if isinstance(call, ast.Call) else ""
-        imported = node.module if isinstance(node, ast.ImportFrom) else ""
-        if called in ("says", "picture", "step") or imported == "minillm.course":
-            del lines[node.lineno - 1:node.end_lineno]
-    return re.sub(r"\n{4,}", "\n\n\n", "".join(lines)).strip("\n") + "\n"
 
 
 class Builder:

@@ -20,6 +20,9 @@ _MATH = re.compile(r"(?P<code>```.*?```|`[^`\n]+`)|\$\$(?P<display>.+?)\$\$|"
                    r"\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$", re.DOTALL)
 _HELD = re.compile("\ue000(\\d+)\ue001")  # a formula's place while Markdown is read: private characters
 
+_CHINESE = "[\u3000-\u9fff\uff00-\uffef]"
+_GLUED = re.compile(f"(?<={_CHINESE})\n(?={_CHINESE})")  # no space between them where a line ends
+
 
 @dataclass
 class Section:
@@ -80,8 +83,12 @@ class Markdown:
                 if not self.sections:
                     self.sections.append(Section("", "", ""))
                     at = 1
-                words = "".join(c.content for c in token.children or () if c.type in ("text", "code_inline"))
-                self.sections[max(at, 1) - 1].text += _HELD.sub(" ", words) + " "
+                words = "".join("\n" if c.type in ("softbreak", "hardbreak") else c.content
+                                for c in token.children or ()
+                                if c.type in ("text", "code_inline", "softbreak", "hardbreak"))
+                words = _GLUED.sub("", words)
+                words = _HELD.sub(lambda found: _words(self._formulas[int(found[1])]), words)
+                self.sections[max(at, 1) - 1].text += words + " "
 
 
 def _tag(token: Any) -> str:

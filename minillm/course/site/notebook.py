@@ -11,10 +11,10 @@ from minillm.course.percent import Cell, Lesson, stub
 SET_UP = {
     "en": "*This notebook needs minillm: in its checkout, `pip install -e .`; in Colab, upload the checkout "
           "and run `%pip install -q -e ./minillm` first. Where it says `raise NotImplementedError`, write; "
-          "`minillm learn` checks what you wrote.*",
+          "the checks work on lesson.py, in the terminal (`minillm learn`), not on this notebook.*",
     "zh": "*本笔记需要先安装 minillm：在源码目录中运行 `pip install -e .`；在 Colab 中，先上传源码，再运行 "
           "`%pip install -q -e ./minillm`。含有 `raise NotImplementedError` 的地方由你来写；"
-          "`minillm learn` 会检查你写的代码。*",
+          "自动检查只针对终端课程里的 lesson.py（`minillm learn`），不检查本笔记。*",
 }
 
 

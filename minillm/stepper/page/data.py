@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import functools
-import itertools
 from typing import Any
 
 from minillm.stepper.equation import equation_of
 from minillm.stepper.formula import MathML, Plain, formula
+from minillm.stepper.naming import line_at_work
 from minillm.stepper.recording import Recording, Step
 from minillm.stepper.source import Place, expression, statement, syntax_tree
 
@@ -66,12 +66,11 @@ class Data:
         self.recording = recording
         self.arrays = Arrays(NUMBERS // (4 * len(recording.steps) + 1))
         self.formulas, self.functions = Formulas(), Functions()
-        self._lines: dict[Place, int | None] = {}
+        self._lines: dict[tuple[Place, int | None], int | None] = {}
         self._labels: list[int | None] = [None] * len(recording.values)
         self.titles = [_title(ast.Name(v.name), "") if v.name else "" for v in recording.values]
-        unpacked = unpacked_names(recording.forward_steps)
         for s in recording.forward_steps:
-            self._label(s, unpacked.get(s.index))
+            self._label(s)
         steps = [self._step(s) for s in recording.steps]
         values = [self._value(i) for i in range(len(recording.values))]
         row = equation_of(recording.function)
@@ -82,13 +81,13 @@ class Data:
             "arrays": self.arrays.stored, "values": values, "steps": steps,
             "outputs": recording.outputs, "result": recording.result}
 
-    def _label(self, s: Step, name: str | None) -> None:
+    def _label(self, s: Step) -> None:
         """Name a step's result by its variable or expression, and its nameless inputs as the code does."""
         for i, node in zip(s.inputs, arguments(s), strict=True):
             if i is not None and self._labels[i] is None and node is not None:
                 self._labels[i] = self.formulas.of(node)
                 self.titles[i] = self.titles[i] or _title(node, "")
-        name = name or self.recording.values[s.value].name
+        name = self.recording.values[s.value].name
         node = ast.Name(name) if name else expression(s.places[-1]) if s.places else None
         self._labels[s.value] = self.formulas.of(node) if node else self.formulas.word(s.op)
         self.titles[s.value] = _title(node, s.op)
@@ -108,25 +107,22 @@ class Data:
                   for i, node in zip(s.inputs, arguments(s), strict=True)]
         step: dict[str, Any] = {
             "direction": s.direction, "op": s.op, "value": s.value, "inputs": inputs,
-            "places": [self.functions.place(p) for p in s.places], "formula": self._formula(s.places)}
+            "places": [self.functions.place(p) for p in s.places], "formula": self._formula(s)}
         if s.direction == "backward":
             step |= {"argument": s.argument, "rule": self._rule(s)}
             step |= {part: self.arrays.add(getattr(s, part))
                      for part in ("incoming", "local", "contribution", "accumulated")}
         return step
 
-    def _formula(self, places: tuple[Place, ...]) -> int | None:
-        """The line of code at work; of an `if` or a loop, only the expression."""
-        if not places:
+    def _formula(self, s: Step) -> int | None:
+        """The line of code at work; of an `if`, only the expression."""
+        if not s.places:
             return None
-        place = places[-1]
-        if place not in self._lines:
-            now = expression(place)
-            node: ast.AST | None = statement(place)
-            if not isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Return | ast.Expr):
-                node = now
-            self._lines[place] = self.formulas.of(node, now) if node else None
-        return self._lines[place]
+        key = (s.places[-1], s.item)
+        if key not in self._lines:
+            found = line_at_work(s)
+            self._lines[key] = self.formulas.of(*found) if found else None
+        return self._lines[key]
 
     def _rule(self, s: Step) -> dict[str, Any] | None:
         """A derivative rule: as a formula where it is one, with what its letters stand for."""
@@ -173,19 +169,6 @@ def arguments(s: Step) -> list[ast.expr | None]:
     if any(isinstance(a, ast.Starred) for a in given):
         return none
     return [*given, *none][:len(none)]
-
-
-def unpacked_names(steps: list[Step]) -> dict[int, str]:
-    """The variables of `a, b = np.split(x, 2)`, whose steps have one place: by the step that makes each."""
-    found: dict[int, str] = {}
-    for places, group in itertools.groupby(steps, key=lambda s: s.places):
-        made = list(group)
-        node = statement(places[-1]) if places else None
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
-            names = [t.id if isinstance(t, ast.Name) else "" for t in node.targets[0].elts]
-            if node.value is expression(places[-1]) and len(made) == len(names):
-                found |= {s.index: name for s, name in zip(made, names, strict=True)}
-    return found
 
 
 @functools.lru_cache(maxsize=64)

@@ -17,7 +17,25 @@ document.getElementById("theme")?.addEventListener("click", () => {
   const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   root.dataset.theme = dark ? "light" : "dark";
   remember("theme", root.dataset.theme);
+  dressSteppers();
 });
+
+// A frame from the disk cannot be scripted; its address can: the stepper reads #theme=... and watches it.
+// Only once it is loaded: a change before would break the loading off.
+const loaded = new Set();
+
+function dressSteppers() {
+  if (!root.dataset.theme) return;
+  for (const frame of loaded) {
+    const [page] = frame.getAttribute("src").split("#");
+    const src = `${page}#theme=${root.dataset.theme}`;
+    if (frame.getAttribute("src") !== src) frame.src = src;
+  }
+}
+
+for (const frame of document.querySelectorAll(".stepper iframe")) {
+  frame.addEventListener("load", () => { loaded.add(frame); dressSteppers(); });
+}
 
 const field = document.getElementById("search");
 const list = document.getElementById("found");

@@ -1,0 +1,70 @@
+"""How the program writes what a step does: the line at work, and the variables that its results go to."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from typing import TYPE_CHECKING
+
+from .source import Place, expression, statement
+
+if TYPE_CHECKING:
+    from .recording import Step
+
+_LINES = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Return | ast.Expr
+
+
+def line_at_work(step: Step) -> tuple[ast.AST, ast.AST] | None:
+    """(the line, the part of it that is computed) as syntax trees; of an `if`, only the expression.
+
+    A loop over a Tensor takes its elements one by one: of `for v in p` that is `v = p[2]`.
+    None where the source cannot be read.
+    """
+    if not step.places:
+        return None
+    place = step.places[-1]
+    loop = loop_of(place) if step.item is not None else None
+    if loop is not None:
+        target, over = loop
+        part = ast.Subscript(over, ast.Constant(step.item), ast.Load())
+        return ast.Assign([target], part), part
+    now, whole = expression(place), statement(place)
+    if now is None:
+        return None
+    return (whole if isinstance(whole, _LINES) else now), now
+
+
+def loop_of(place: Place) -> tuple[ast.Name, ast.expr] | None:
+    """(the variable, what it runs over) of the loop that an element is taken for; None in any other line."""
+    now = expression(place)
+    if isinstance(now, ast.ListComp | ast.SetComp | ast.GeneratorExp) and len(now.generators) == 1:
+        return _target(now.generators[0].target, now.generators[0].iter)
+    found = statement(place)
+    # Python 3.11 says that the `for` is at work, later versions what it runs over.
+    is_loop = isinstance(found, ast.For) and (now is None or now is found.iter)
+    if not isinstance(found, ast.For) or not is_loop or isinstance(now, ast.Subscript):
+        return None
+    return _target(found.target, found.iter)
+
+
+def _target(target: ast.expr, over: ast.expr) -> tuple[ast.Name, ast.expr] | None:
+    """`v` and p of `for v in p` and of `for i, v in enumerate(p)`."""
+    match target, over:
+        case ast.Name(), _:
+            return target, over
+        case ast.Tuple(elts=[_, ast.Name() as second]), ast.Call(func=ast.Name(id="enumerate"), args=[one]):
+            return second, one
+    return None
+
+
+def unpacked_names(steps: list[Step]) -> dict[int, str]:
+    """The variables of `a, b = np.split(x, 2)`, whose steps have one place: by the step that makes each."""
+    found: dict[int, str] = {}
+    for places, group in itertools.groupby(steps, key=lambda s: s.places):
+        made = list(group)
+        node = statement(places[-1]) if places else None
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
+            names = [t.id if isinstance(t, ast.Name) else "" for t in node.targets[0].elts]
+            if node.value is expression(places[-1]) and len(made) == len(names):
+                found |= {s.index: name for s, name in zip(made, names, strict=True)}
+    return found
