@@ -294,8 +294,8 @@ def step(what: What = None,
                    f"你的课程运行到这里停下：{run.error}。用到未完成练习的演示先不显示；"
                    "`minillm learn step --solved` 会用参考答案全部演示。", style="yellow")
     for k, one in steppers:
-        screen.say(f"{k}. {one.en}", f"{k}. {one.zh}", style="bold")
-        view = RecordingView(one.recording, "zh" if zh else "en")
+        title = f"{k}. {one.zh if zh else one.en}"
+        view = RecordingView(one.recording, "zh" if zh else "en", title=title)
         if screen.plain or not (screen.console.is_terminal and sys.stdin.isatty()):
             print_all(view, screen.console)
         else:
