@@ -50,11 +50,21 @@ def guarded(views: Sequence[View | None], names: Sequence[str]) -> Iterator[Sequ
     for v in views:
         copy = None if v is None else next((c for c in copies if c.holds(v)), None)
         moved.append(v if v is None or copy is None else copy.moved(v))
-    yield moved
+    before = dict(standing)
+    standing.update({name: v for name, v in zip(names, moved, strict=True) if v is not None})
+    try:
+        yield moved
+    finally:
+        standing.clear()
+        standing.update(before)
     for copy in copies:
         copy.check({name: v for name, v in zip(names, views, strict=True) if v is not None and copy.holds(v)})
     for copy in copies:
         copy.write_back()
+
+
+# The views that guard at this moment, by name: for those who watch a kernel that finds its arrays in a table.
+standing: dict[str, View] = {}
 
 
 def _spans(views: Sequence[View]) -> list[tuple[int, int]]:

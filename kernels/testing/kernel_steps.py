@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from kernels import guards
 from kernels.arrays import View
 
 LIMIT = 20_000  # lines that a recording may have
@@ -168,7 +169,8 @@ class _Recorder:
         self._builder = interpreter_builder
         self._library = os.path.dirname(os.path.abspath(triton.__file__)) + os.sep
         arrays = {name: v for name, v in args.items() if isinstance(v, View)}
-        self.recording.launches.append(KernelLaunch(kernel.fn.__name__, arrays))
+        # Adam finds its arrays in a table of addresses: the guards know what the caller calls them.
+        self.recording.launches.append(KernelLaunch(kernel.fn.__name__, {**arrays, **guards.standing}))
         self._open.clear()
         before, hooks = sys.gettrace(), self._hooks(interpreter_builder)
         for name, hook in hooks.items():
@@ -261,19 +263,22 @@ class _Recorder:
     def _accessed(self, kind: str, pointers: Any, mask: Any, values: Any) -> None:
         if not self._open:
             return
-        array, offsets = self._located(pointers)
-        seen = None if mask is None else np.broadcast_to(mask.data.astype(bool), offsets.shape).copy()
+        seen = None if mask is None else np.broadcast_to(mask.data.astype(bool), pointers.data.shape).copy()
         if seen is not None and seen.all():
             seen = None
+        array, offsets = self._located(pointers, seen)
         numbers = np.broadcast_to(_numbers(values), offsets.shape).copy()
         self._open[-1].accesses.append(Access(kind, array, offsets, seen, numbers))
 
-    def _located(self, pointers: Any) -> tuple[str, np.ndarray]:
-        """The argument that pointers go into, and their offsets: in elements, or the addresses themselves."""
+    def _located(self, pointers: Any, seen: np.ndarray | None = None) -> tuple[str, np.ndarray]:
+        """The argument that pointers go into, and their offsets: in elements, or the addresses themselves.
+
+        What is touched decides (`seen`), else the first: a block may reach beyond its array, into another.
+        """
         addresses = pointers.data.astype(np.int64)
+        touched = addresses[seen] if seen is not None and seen.any() else addresses.reshape(-1)[:1]
         for name, view in self.recording.launches[-1].arrays.items():
-            inside = (addresses >= view.address) & (addresses < view.address + max(view.nbytes, 1))
-            if inside.any():
+            if (touched >= view.address).all() and (touched < view.address + max(view.nbytes, 1)).all():
                 return name, (addresses - view.address) // view.itemsize
         return "", addresses
 

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import TextIO
 
@@ -52,10 +53,11 @@ def check_file(lesson: str | Path, checks: str | Path, exercise: str, *,
         with log.open("wb") as errors:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                        stderr=errors, env=environment, cwd=file.parent)
+            ran_out = False
             try:
                 process.wait(GRACE + LOADING + 2 * (seconds or 60.0))
             except subprocess.TimeoutExpired:
-                pass
+                ran_out = True
             finally:
                 if process.poll() is None:
                     process.kill()
@@ -63,7 +65,7 @@ def check_file(lesson: str | Path, checks: str | Path, exercise: str, *,
         stack = _read(answer.with_suffix(".stack"))
         if answer.exists():
             return Result.from_json(json.loads(answer.read_text(encoding="utf-8")))
-        if "Timeout" in stack or process.returncode is None or process.returncode < 0:
+        if "Timeout" in stack or ran_out:
             return _stuck(exercise, str(file), stack)
         begun = answer.with_suffix(".begun").exists()
         if begun:
@@ -99,12 +101,14 @@ def _main(lesson: str, checks: str, name: str, seconds: str, answer: str) -> Non
     out.with_suffix(".begun").touch()
     with out.with_suffix(".stack").open("w") as stack:
         try:
-            _end_after(limit + LOADING, stack)
+            timer = _end_after(limit + LOADING, stack)
             function = load_function(lesson, name)
-            _end_after(limit, stack)
+            timer.cancel()
+            timer = _end_after(limit, stack)
             result = check(exercise, function)
         except CannotLoad as error:
             result = error.result
+        timer.cancel()
         faulthandler.cancel_dump_traceback_later()
     half = out.with_suffix(".half")
     half.write_text(json.dumps(result.to_json()), encoding="utf-8")
@@ -112,11 +116,30 @@ def _main(lesson: str, checks: str, name: str, seconds: str, answer: str) -> Non
     os._exit(0)  # whatever threads the function left running
 
 
-def _end_after(seconds: float, stack: TextIO) -> None:
-    """End this process then, with a note of where it was."""
+def _end_after(seconds: float, stack: TextIO) -> threading.Timer:
+    """End this process then, with a note of where it was.
+
+    A thread that waits for its turn finds the frames whole, which faulthandler, that does not wait, may not;
+    faulthandler is for C code that gives nobody else a turn.
+    """
     stack.write(f"limit {seconds}\n")
     stack.flush()
-    faulthandler.dump_traceback_later(seconds, exit=True, file=stack)
+    timer = threading.Timer(seconds, _end, (stack, threading.get_ident()))
+    timer.daemon = True
+    timer.start()
+    faulthandler.dump_traceback_later(seconds + 2, exit=True, file=stack)
+    return timer
+
+
+def _end(stack: TextIO, thread: int) -> None:
+    stack.write("Timeout\n")
+    frame = sys._current_frames().get(thread)
+    while frame is not None:  # innermost first, as faulthandler has them
+        code = frame.f_code
+        stack.write(f'  File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}\n')
+        frame = frame.f_back
+    stack.flush()
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
@@ -135,7 +135,7 @@ class Recording:
         return in_notebook(self)
 
 
-def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Recording:
+def trace(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Recording:
     """Compute f(*args, **kwargs) and d(result)/d(arguments), and record every step of both.
 
     Args:
@@ -145,7 +145,8 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Recording:
 
     Returns:
         The recording. If f returns several values, the first that depends on an argument is
-        differentiated; if that is an array, its sum.
+        differentiated; if that is an array, its sum. What f goes back over itself (`backward`, `grad`) and
+        what other Tensors were computed from before are not part of it.
 
     Raises:
         TypeError: f is not callable.
@@ -246,8 +247,7 @@ class Recorder:
 
     def finish(self, returned: Any) -> None:
         """Note the outputs; go back from the first that depends on an argument."""
-        outputs = [t for t in (returned if isinstance(returned, tuple | list) else [returned])
-                   if isinstance(t, Tensor)]
+        outputs = list(_tensors_in(returned))
         self.recording.outputs = [self._index(t) for t in outputs]
         for index, name in unpacked_names(self.recording.steps).items():
             self.recording.values[self.recording.steps[index].value].name = name
@@ -264,6 +264,8 @@ class Recorder:
 
     def before_backward(self, t: Tensor, g: Any) -> None:
         """The gradient of a node is complete: it begins to be passed on."""
+        if not self._going_back or id(t) not in self._made:
+            return
         self._incoming = g
         if isinstance(g, list):  # of several outputs; each has its own value
             return
@@ -274,6 +276,8 @@ class Recorder:
 
     def after_backward(self, t: Tensor, i: int, d: Any) -> None:
         """A derivative was passed to an argument."""
+        if not self._going_back or id(t) not in self._made:
+            return
         made = self.recording.steps[self._made[id(t)]]
         a = t.args[i]
         key = id(a)
@@ -288,6 +292,17 @@ class Recorder:
         steps = self.recording.steps
         steps.append(Step(len(steps), "backward", made.op, made.places, made.inputs, value, argument,
                           incoming, local, contribution, accumulated, rule, made.item))
+
+
+def _tensors_in(returned: Any) -> Iterator[Tensor]:
+    """The Tensors among what a function returned, in tuples, lists and dicts too."""
+    if isinstance(returned, Tensor):
+        yield returned
+    elif isinstance(returned, dict):
+        yield from _tensors_in(list(returned.values()))
+    elif isinstance(returned, tuple | list):
+        for part in returned:
+            yield from _tensors_in(part)
 
 
 def _variable(where: tuple[Place, ...], item: int | None) -> str:

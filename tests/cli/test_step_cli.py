@@ -1,6 +1,7 @@
 """`minillm step`."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,8 @@ def test_a_function_of_ones_own(tmp_path):
 
 @pytest.mark.parametrize(("args", "message"), [
     (["nosuch"], "no equation is named 'nosuch'"), (["adm"], "did you mean adam"),
-    (["no.py:f"], "there is no file 'no.py'"), (["mine.py:g"], "has no function 'g': it has loss, bad"),
+    (["no.py:f"], "there is no file 'no.py'"),
+    (["mine.py:g"], "has no function 'g': it has loss, bad, stop, name"),
     (["mine.py:loss"], "say what loss shall be computed with"),
     (["mine.py:loss", "--args", "import os"], "must be numbers and lists"),
     (["mine.py:loss", "--args", "[[1.0], [1.0, 2.0]]"], "not of one length"),
@@ -53,10 +55,14 @@ def test_a_function_of_ones_own(tmp_path):
     (["adam", "--at", "99"], "at = 99 is outside the steps 1 to 46"),
     (["adam", "--all-kernels"], "--all-kernels goes with a kernel"),
     (["triton:nosuch"], "there are triton:cross-entropy and triton:adam"),
-    (["adam", "--lang", "fr"], "must be en or zh"), (["adam", "--html", "x.txt"], "must end in .html")])
+    (["adam", "--lang", "fr"], "must be en or zh"), (["adam", "--html", "x.txt"], "must end in .html"),
+    (["mine.py:stop", "--args", "[1.0]"], "SystemExit: 3"),
+    (["mine.py:name", "--args", "[1.0]"], "NameError")])
 def test_mistakes_are_one_line(tmp_path, args, message):
     (tmp_path / "mine.py").write_text("def loss(x):\n    return x * 2\n\n"
-                                      "def bad(x):\n    raise ValueError('no')\n")
+                                      "def bad(x):\n    raise ValueError('no')\n\n"
+                                      "def stop(x):\n    raise SystemExit(3)\n\n"
+                                      "def name(x):\n    return nosuch\n")
     (tmp_path / "broken.py").write_text("def f(:\n")
     done = minillm("step", *args, cwd=tmp_path)
     assert done.returncode == 1
@@ -97,7 +103,10 @@ def test_kernels_program_by_program():
     assert "inverse_counts" not in done.stdout
     assert "inverse_counts" in minillm("step", "triton:cross-entropy", "--plain", "--all-kernels").stdout
     assert "elements of X:" in done.stdout
-    assert minillm("step", "triton:adam", "--lang", "zh").returncode == 0
+    adam = minillm("step", "triton:adam", "--lang", "zh")
+    assert adam.returncode == 0
+    assert re.search(r"6 个|的 \d+ 个元素中的 6 个", adam.stdout)
+    assert not re.search(r"(读取|写入): .*0x", adam.stdout)  # p, g, m and v have their names
     wrong = minillm("step", "triton:nosuch")
     assert wrong.returncode == 1
     assert "there are triton:cross-entropy and triton:adam" in wrong.stderr

@@ -169,6 +169,39 @@ def test_what_depends_on_nothing_has_no_backward_steps():
     assert recording.result is None
 
 
+def test_what_a_function_goes_back_over_itself_is_left_alone():
+    def slope(x):
+        t = Tensor(x.data, requires_grad=True)
+        (t * t).sum().backward()
+        return (x * t.grad).sum()
+
+    recording = trace(slope, np.array([1.0, 2.0]))
+    assert_array_equal(recording.gradient("x"), [2, 4])
+
+
+def test_tensors_that_were_computed_before_are_constants():
+    W = Tensor(np.array([3.0]), requires_grad=True)
+    A = W * 2
+    recording = trace(lambda x: (x * A).sum(), np.array([1.0, 2.0]))
+    assert_array_equal(recording.gradient("x"), [6, 6])
+    with detect_anomaly():
+        B = W * 5
+    assert_array_equal(trace(lambda x: (x + B).sum(), np.ones(2)).gradient("x"), [1, 1])
+
+
+def test_results_may_lie_in_dicts_and_tuples():
+    recording = trace(lambda x: {"loss": (x * x).sum(), "parts": (x, [x + 1])}, np.array([3.0]))
+    assert len(recording.outputs) == 3
+    assert_array_equal(recording.gradient("x"), [6])
+
+
+def test_an_argument_may_be_called_f():
+    def g(f):
+        return f * 2
+
+    assert_array_equal(trace(g, f=np.ones(2)).gradient("f"), [2, 2])
+
+
 def test_messages():
     with pytest.raises(TypeError, match="f must be a function, not int"):
         trace(3)
