@@ -112,7 +112,7 @@ def backward_pass(root: Tensor, g: Any, *, wanted: Iterable[Tensor] | None = Non
     on_the_way = None if targets is None else _leading_to(targets, order)
     if on_the_way is not None and id(root) not in on_the_way:
         return {}
-    observer = state.observer
+    observer = state.observer if state.unusual else None  # one look, for most walks
     grads: dict[int, Any] = {id(root): g}
     mine: set[int] = set()  # ids whose gradient is a sum made here: it may be added to in place
     leaves: list[Tensor] = []

@@ -91,12 +91,12 @@ class CausalLM(nn.Module):
 
     def _kv_heads(self) -> tuple[int, int]:
         """H_kv, heads of keys and values in each block, and d, the size of one."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no _kv_heads")
 
     def _hidden(self, ids: Any, mask: Any = None, cache: KVCache | None = None) -> Tensor:
         """What the blocks make of ids (B, T): (B, T, C)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no _hidden")
 
     def _logits(self, x: Any) -> Tensor:
         """(..., C) -> (..., V)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no _logits")

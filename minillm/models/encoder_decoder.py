@@ -105,21 +105,21 @@ class EncoderDecoder(nn.Module):
     @property
     def max_length(self) -> int | None:
         """Longest target that the model can read; None: any."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no max_length")
 
     def _encode(self, source: np.ndarray, lengths: np.ndarray) -> Any:
         """What the decoder needs of the source: ids (B, S), padded on the right to (B,) lengths."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no _encode")
 
     def _logits(self, target_in: np.ndarray, memory: Any) -> Tensor:
         """(B, T) ids and what `_encode` made -> (B, T, V)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no _logits")
 
     def _new_cache(self, memory: Any, batch_size: int, max_length: int, start: Any) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no _new_cache")
 
     def _next_logits(self, ids: Any, cache: Any) -> Tensor:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no _next_logits")
 
 
 class Given:

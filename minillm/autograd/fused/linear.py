@@ -17,12 +17,11 @@ from .sums import column_sums
 def forward(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, *, save: bool) -> tuple[np.ndarray, None]:
     try:
         y = _rows(x).dot(W)  # (N, E); for two matrices `dot` is `@`, with less ado
-        if b is None:
-            pass
-        elif b.dtype == y.dtype:
-            y += b
-        else:  # NumPy promotes
-            y = y + b
+        if b is not None:
+            if b.dtype == y.dtype:
+                y += b
+            else:  # NumPy promotes
+                y = y + b
         return (y if x.ndim == 2 else y.reshape(*x.shape[:-1], W.shape[1])), None
     except (ValueError, IndexError):  # caught: to check first would cost a small layer more than its bias
         raise ValueError(_message(x, W, b)) from None
