@@ -1,0 +1,78 @@
+"""One student's report, as Markdown and as a page."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+from minillm.classroom.report import Report, TestResult
+
+from .page import number, page
+from .words import kind_word, word
+
+
+def student_markdown(report: Report, lang: str = "en", *, title: str = "") -> str:
+    """The report as Markdown: score, one row a test, reasons, what was printed, which protections held."""
+    zh = lang == "zh"
+    lines = [f"# {_plain(title or report.assignment)}: {_plain(report.student)}" if not zh else
+             f"# {_plain(title or report.assignment)}：{_plain(report.student)}", "",
+             f"**{number(report.score)} / {number(report.points)}** {word('points', lang)}", "",
+             _plain(report.zh if zh else report.en), ""]
+    if report.tests:
+        head = [word("test", lang), word("kind", lang), word("score", lang), word("why", lang)]
+        lines += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+        for test in report.tests:
+            lines.append("| " + " | ".join([
+                _cell(test.title_zh if zh else test.title), word(test.visibility, lang),
+                f"{number(test.score)} / {number(test.points)}", _cell(_reason(test, lang))]) + " |")
+        lines.append("")
+    if report.notes:
+        lines += [f"## {word('notes', lang)}", "", *(f"- {_plain(note[zh])}" for note in report.notes), ""]
+    if report.printed:
+        longest = max(map(len, re.findall("`+", report.printed)), default=0)  # a fence that it cannot close
+        fence = "`" * max(3, longest + 1)
+        lines += [f"## {word('printed', lang)}", "", fence, report.printed.rstrip("\n"), fence, ""]
+    lines += [f"{word('layers', lang)}: {', '.join(report.layers) or '-'}" if not zh else
+              f"{word('layers', lang)}：{', '.join(report.layers) or '无'}", ""]
+    return "\n".join(lines)
+
+
+def student_html(report: Report, lang: str = "en", *, title: str = "") -> str:
+    """The same as one self-contained page."""
+    zh = lang == "zh"
+    esc = html.escape
+    rows = "".join(
+        f'<tr class="{"ok" if t.passed else "no"}"><th scope="row">{esc(t.title_zh if zh else t.title)}</th>'
+        f"<td>{esc(word(t.visibility, lang))}</td>"
+        f'<td class="n">{number(t.score)} / {number(t.points)}</td><td>{esc(_reason(t, lang))}</td></tr>'
+        for t in report.tests)
+    head = "".join(f'<th scope="col">{esc(word(w, lang))}</th>' for w in ("test", "kind", "score", "why"))
+    parts = [f'<p class="score"><b>{number(report.score)}</b> / {number(report.points)} '
+             f'{esc(word("points", lang))}</p>', f"<p>{esc(report.zh if zh else report.en)}</p>"]
+    if rows:
+        parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+                     f'<p class="quiet">{esc(word("hint", lang))}</p>')
+    if report.notes:
+        notes = "".join(f"<li>{esc(note[zh])}</li>" for note in report.notes)
+        parts.append(f"<h2>{esc(word('notes', lang))}</h2><ul>{notes}</ul>")
+    if report.printed:
+        parts.append(f"<h2>{esc(word('printed', lang))}</h2><pre tabindex=\"0\">{esc(report.printed)}</pre>")
+    parts.append(f'<p class="quiet">{esc(word("layers", lang))}: {esc(", ".join(report.layers) or "-")}</p>')
+    return page(f"{title or report.assignment}: {report.student}", "".join(parts), lang)
+
+
+def _reason(test: TestResult, lang: str) -> str:
+    said = test.zh if lang == "zh" else test.en
+    if test.line is not None and not re.search(rf"\b{test.line}\b", said):
+        said += f" ({word('line', lang).format(test.line)})"
+    return said or kind_word(test.kind, lang)
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is: a student's words make no links, pictures or HTML."""
+    return re.sub(r"([\\`*_\[\]<>#|!&~])", r"\\\1", " ".join(text.split()))
+
+
+def _cell(text: Any) -> str:
+    return _plain(str(text))

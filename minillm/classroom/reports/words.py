@@ -1,0 +1,76 @@
+"""The reports' words in both languages."""
+
+from __future__ import annotations
+
+WORDS: dict[str, tuple[str, str]] = {
+    "report": ("Report", "成绩报告"),
+    "class_report": ("Class report", "班级报告"),
+    "students": ("Students", "学生"),
+    "student": ("Student", "学生"),
+    "name": ("Name", "姓名"),
+    "graded": ("graded", "已评分"),
+    "not_graded": ("Not graded", "未能评分"),
+    "missing": ("Nothing handed in", "未提交"),
+    "mean": ("mean", "平均分"),
+    "median": ("median", "中位数"),
+    "score": ("Score", "得分"),
+    "points": ("points", "分"),
+    "of": ("of", "/"),
+    "distribution": ("Distribution", "分数分布"),
+    "distribution_alt": ("How many students scored in each tenth of the points",
+                         "各分数段（每段为总分的十分之一）的学生人数"),
+    "tests": ("Tests", "测试"),
+    "test": ("Test", "测试"),
+    "kind": ("Kind", "类别"),
+    "public": ("public", "公开"),
+    "hidden": ("hidden", "隐藏"),
+    "failed": ("Failed", "未通过"),
+    "mean_points": ("Mean points", "平均得分"),
+    "how": ("How", "原因"),
+    "mistakes": ("What they got wrong alike", "共同的错误"),
+    "mistake": ("Likely cause", "可能的原因"),
+    "who": ("Who", "学生"),
+    "in_tests": ("In tests", "涉及的测试"),
+    "no_mistakes": ("No cause was recognised.", "没有识别出共同的原因。"),
+    "why": ("Why", "原因"),
+    "time": ("Time", "用时"),
+    "time_all": ("grading took {all:.0f} s of work; the longest, {student}, {most:.1f} s",
+                 "评分共用 {all:.0f} 秒；最长的是 {student}，{most:.1f} 秒"),
+    "layers": ("Protections", "防护"),
+    "layers_note": ("active for this many of the graded submissions", "各项防护生效的份数（已评分的提交）"),
+    "no_layers": ("No protection was active: grade only work that you have read.",
+                  "没有任何防护生效：只应评阅您读过的代码。"),
+    "notes": ("Notes", "备注"),
+    "printed": ("What the program printed (its beginning)", "程序打印的内容（开头部分）"),
+    "line": ("line {}", "第 {} 行"),
+    "passed": ("passed", "通过"),
+    "in_part": ("in part", "部分通过"),
+    "wrong": ("wrong", "结果不对"),
+    "exception": ("error", "出错"),
+    "not_written": ("not written", "尚未编写"),
+    "too_slow": ("out of time", "超时"),
+    "memory": ("out of memory", "内存不足"),
+    "crashed": ("crashed", "崩溃"),
+    "ended": ("ended Python", "退出了 Python"),
+    "forged": ("not an answer", "回复无效"),
+    "too_much_output": ("printed too much", "输出过多"),
+    "syntax": ("not Python", "语法错误"),
+    "not_run": ("not run", "未运行"),
+    "slow": ("right, but slow", "正确但较慢"),
+    "no_function": ("missing", "缺少函数"),
+    "hint": ("Numbers differ from student to student; hidden tests' numbers are not shown.",
+             "每位学生的测试数据各不相同；隐藏测试的数据不公开。"),
+    "person": ("A person decides: look at the work before you act on a report.",
+               "最终由教师判断：依据报告采取行动之前，请先看作业本身。"),
+}
+KIND_WORDS = {"missing": "no_function"}
+
+
+def word(key: str, lang: str) -> str:
+    """The word for `key`."""
+    return WORDS[key][lang == "zh"]
+
+
+def kind_word(kind: str, lang: str) -> str:
+    """What became of a test, in a word."""
+    return word(KIND_WORDS.get(kind, kind), lang)

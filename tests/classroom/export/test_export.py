@@ -1,0 +1,160 @@
+"""The files for other systems, held against what those systems read."""
+
+import csv
+import io
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minillm.classroom.export import (
+    KINDS,
+    canvas_table,
+    exercism_results,
+    export,
+    gradescope_results,
+    moodle_table,
+    plain_table,
+    safe_names,
+)
+from minillm.errors import UserError
+from tests.classroom.examples import ADAM, REPORTS, STUDENTS, Student, report
+
+VISIBILITIES = {"hidden", "after_due_date", "after_published", "visible"}
+FORMATS = {"text", "html", "simple_format", "md", "ansi"}
+
+
+def check_gradescope(data):
+    """Gradescope's autograder specification, as far as our files use it."""
+    data = json.loads(json.dumps(data))
+    assert set(data) <= {"score", "execution_time", "output", "output_format", "test_output_format",
+                         "test_name_format", "visibility", "stdout_visibility", "extra_data", "tests",
+                         "leaderboard"}
+    assert math.isfinite(data["score"])
+    assert data["score"] >= 0
+    assert data["visibility"] in VISIBILITIES
+    assert data["stdout_visibility"] in VISIBILITIES
+    assert data["output_format"] in FORMATS
+    for test in data["tests"]:
+        assert set(test) <= {"score", "max_score", "status", "name", "name_format", "number", "output",
+                             "output_format", "tags", "visibility", "extra_data"}
+        assert 0 <= test["score"] <= test["max_score"]
+        assert test["status"] in {"passed", "failed"}
+        assert test["visibility"] in VISIBILITIES
+        assert test["output_format"] in FORMATS
+        assert all(isinstance(tag, str) for tag in test["tags"])
+    assert data["score"] == pytest.approx(sum(t["score"] for t in data["tests"]))
+
+
+def check_exercism(data):
+    """Exercism's test runner interface, version 3."""
+    data = json.loads(json.dumps(data))
+    assert data["version"] == 3
+    assert data["status"] in {"pass", "fail", "error"}
+    assert (data["message"] is None) == (data["status"] != "error")
+    if data["status"] == "error":
+        assert data["message"].strip()
+        return
+    assert data["tests"]
+    for test in data["tests"]:
+        assert test["name"]
+        assert test["test_code"]
+        assert test["status"] in {"pass", "fail", "error"}
+        assert isinstance(test["task_id"], int)
+        assert (test["message"] is None) == (test["status"] == "pass")
+    assert (data["status"] == "pass") == all(t["status"] == "pass" for t in data["tests"])
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("one", REPORTS, ids=["right", "wrong", "slow", "evil", "none"])
+def test_gradescope_and_exercism(one, lang):
+    one = one if "\ud800" not in one.printed else type(one)(**{**one.__dict__, "printed": "x"})
+    check_gradescope(gradescope_results(one, lang))
+    check_exercism(exercism_results(one, lang))
+
+
+def test_hidden_tests_wait_until_the_grades_are_published():
+    shown = {t["extra_data"]["test"]: t["visibility"] for t in gradescope_results(REPORTS[0])["tests"]}
+    assert shown == {t.name: "visible" if t.visibility == "public" else "after_published" for t in ADAM.tests}
+
+
+def test_exercism_tells_failure_from_error():
+    data = exercism_results(REPORTS[2])
+    assert [t["status"] for t in data["tests"]] == ["pass", "fail", "pass", "error", "pass"]
+    assert data["tests"][1]["message"] == "said of any_step"
+    assert exercism_results(REPORTS[0])["status"] == "pass"
+    broken = report("x", {t.name: ("syntax", "") for t in ADAM.tests})
+    assert exercism_results(broken) == {"version": 3, "status": "error", "message": "said of first_step",
+                                        "tests": []}
+
+
+def rows_of(text):
+    return list(csv.reader(io.StringIO(text)))
+
+
+def test_canvas():
+    rows = rows_of(canvas_table(ADAM, REPORTS, STUDENTS))
+    assert rows[0] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Adam"]
+    assert rows[1] == ["    Points Possible", "", "", "", "", "100"]
+    assert rows[2] == ["A, Ann", "17", "", "", "S1", "100"]
+    assert [r[-1] for r in rows[3:]] == ["50", "50", "0", ""]  # eve handed nothing in: no grade, not a zero
+
+
+def test_canvas_uses_the_column_it_knows():
+    students = [Student(s.id, s.name, s.email, s.columns | {"Adam (4711)": ""}) for s in STUDENTS]
+    assert rows_of(canvas_table(ADAM, REPORTS, students))[0][-1] == "Adam (4711)"
+    with pytest.raises(UserError, match="SIS User ID"):
+        canvas_table(ADAM, REPORTS, [Student("ann", "Ann")])
+
+
+def test_moodle():
+    rows = rows_of(moodle_table(ADAM, REPORTS, STUDENTS))
+    assert rows[0] == ["useremail", "useridnumber", "Adam", "Adam (feedback)"]
+    assert rows[1] == ["ann@x.org", "ann", "100", ""]
+    assert [r[1] for r in rows[1:]] == ["ann", "bo", "chen", "dee"]  # no row for eve: it would erase a grade
+    assert "said of any_step" in rows[2][3]
+    assert rows_of(moodle_table(ADAM, REPORTS, STUDENTS, "zh"))[0][2] == ADAM.title_zh
+
+
+def test_a_spreadsheet_finds_no_formula():
+    rows = rows_of(plain_table(ADAM, REPORTS, STUDENTS))
+    assert rows[0][:5] == ["id", "name", "email", "score", "points"]
+    assert [r[3] for r in rows[1:6]] == ["100", "50", "50", "0", ""]
+    assert rows[5][1] == "'=cmd|x"
+    assert len(rows) == 7  # the one that is not on the roster is there too
+    assert all(len(r) == len(rows[0]) for r in rows)
+    assert not any(cell.startswith(("=", "+", "@")) for row in rows for cell in row)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_files(kind, tmp_path):
+    some = [r for r in REPORTS if "\ud800" not in r.printed]
+    where = export(kind, ADAM, some, STUDENTS, tmp_path)
+    if kind in ("gradescope", "exercism"):
+        assert sorted(p.parent.name for p in where.rglob("results.json")) == ["ann", "bo", "chen", "dee"]
+    else:
+        assert where.read_bytes().startswith(b"\xef\xbb\xbf")  # Excel
+        assert b"\r\n" in where.read_bytes()
+        assert "陈" in where.read_text(encoding="utf-8-sig") or kind == "moodle"
+    assert not list(tmp_path.rglob("*.half"))
+
+
+def test_unknown_kind(tmp_path):
+    with pytest.raises(UserError, match="gradescope, exercism, canvas, moodle, csv"):
+        export("excel", ADAM, REPORTS, STUDENTS, tmp_path)
+
+
+@given(st.lists(st.text(st.characters(blacklist_categories=()), min_size=1, max_size=80), max_size=8))
+def test_names_stay_in_their_folder(students):
+    students += ["ann", "Ann", "../ann", "ann/", "con", "nul.txt"]
+    names = safe_names(students)
+    assert set(names) == set(students)
+    assert len({n.casefold() for n in names.values()}) == len(names)
+    for name in names.values():
+        assert name
+        assert not set(name) & set('/\\:*?"<>|\0\n ')
+        assert name not in (".", "..")
+        assert len(name.encode()) < 255
+    assert names["ann"] == "ann" or "Ann" in names
