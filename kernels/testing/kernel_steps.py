@@ -7,6 +7,8 @@ interpreter's builder of each load and store.
 
 from __future__ import annotations
 
+import ast
+import functools
 import linecache
 import os
 import sys
@@ -15,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,9 +52,18 @@ class Access:
         return self.offsets[mask]
 
 
+class Line(NamedTuple):
+    """A place in the source: a statement, which may stand on several lines, or the head of a block."""
+
+    file: str
+    function: str
+    line: int
+    end_line: int
+
+
 @dataclass
 class KernelStep:
-    """One line of one program.
+    """One line of one program; a statement of several lines is one step.
 
     Attributes:
         index: its place in `KernelRecording.steps`.
@@ -63,6 +74,7 @@ class KernelStep:
         depth: 0 in the kernel itself.
         bound: the variables that the line changed, with their new values; a pointer as (array, offsets).
         accesses: what the line loaded and stored, those of functions that it called left out.
+        places: where we are, from the kernel's line inwards; the last is the line itself.
     """
 
     index: int
@@ -74,11 +86,13 @@ class KernelStep:
     depth: int
     bound: dict[str, Any] = field(default_factory=dict)
     accesses: list[Access] = field(default_factory=list)
+    places: tuple[Line, ...] = ()
 
     @property
     def text(self) -> str:
-        """The line as it is in the file, without its margin."""
-        return linecache.getline(self.file, self.line).strip()
+        """The line as it is in the file, without its margin; of a longer statement, its lines as one."""
+        end = self.places[-1].end_line if self.places else self.line
+        return " ".join(linecache.getline(self.file, n).strip() for n in range(self.line, end + 1))
 
 
 @dataclass
@@ -96,7 +110,10 @@ class KernelLaunch:
 
 @dataclass
 class KernelRecording:
-    """What kernels did while they were recorded: launch by launch, program by program, line by line."""
+    """What kernels did while they were recorded: launch by launch, program by program, line by line.
+
+    `minillm.stepper.KernelSteps(recording)` shows it: in a notebook, as a page, in the terminal.
+    """
 
     launches: list[KernelLaunch] = field(default_factory=list)
     steps: list[KernelStep] = field(default_factory=list)
@@ -195,6 +212,8 @@ class _Recorder:
         current: list[KernelStep] = []
 
         def line(frame: FrameType, event: str, arg: Any) -> Callable[..., Any]:
+            if event == "line" and current and self._goes_on(current[0], frame):
+                return line
             if current:
                 self._close(current.pop(), frame, known)
             if event == "line":
@@ -206,13 +225,21 @@ class _Recorder:
     def _is_jitted(self, code: CodeType) -> bool:
         return any(getattr(f, "__code__", None) is code for f in self._rewritten.values())
 
+    def _goes_on(self, step: KernelStep, frame: FrameType) -> bool:
+        """Python goes back and forth among the lines of one statement: that is one step."""
+        first, last = extent(step.file, step.line)
+        return last > first and extent(step.file, frame.f_lineno) == (first, last)
+
     def _begin(self, frame: FrameType, depth: int) -> KernelStep:
         steps = self.recording.steps
         if len(steps) >= LIMIT:
             raise ValueError(f"more than {LIMIT:,} lines: trace fewer programs, or smaller arrays")
         code = frame.f_code
+        first, last = extent(code.co_filename, frame.f_lineno)
+        here = Line(code.co_filename, code.co_name, first, last)
+        callers = tuple(caller.places[-1] for caller in self._open)
         step = KernelStep(len(steps), len(self.recording.launches) - 1, int(self._builder.grid_idx[0]),
-                          code.co_name, code.co_filename, frame.f_lineno, depth)
+                          code.co_name, code.co_filename, first, depth, places=(*callers, here))
         steps.append(step)
         self._open.append(step)
         return step
@@ -281,6 +308,26 @@ class _Recorder:
             if (touched >= view.address).all() and (touched < view.address + max(view.nbytes, 1)).all():
                 return name, (addresses - view.address) // view.itemsize
         return "", addresses
+
+
+def extent(file: str, line: int) -> tuple[int, int]:
+    """First and last line of the statement that a line belongs to; of an `if` or a loop, of its head."""
+    return _extents(file).get(line, (line, line))
+
+
+@functools.lru_cache(maxsize=64)
+def _extents(file: str) -> dict[int, tuple[int, int]]:
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError):
+        return {}
+    found: dict[int, tuple[int, int]] = {}
+    for node in ast.walk(tree):  # what is inside comes later
+        if isinstance(node, ast.stmt):
+            body = getattr(node, "body", None)
+            last = max(node.lineno, body[0].lineno - 1) if body else node.end_lineno or node.lineno
+            found |= dict.fromkeys(range(node.lineno, last + 1), (node.lineno, last))
+    return found
 
 
 def _is_pointer(handle: Any) -> bool:

@@ -51,8 +51,86 @@ def never_put_back(f, x, h=1e-5):
     return grad
 
 
+def one_sided_back(f, x, h=1e-5):
+    grad = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        e = np.zeros_like(x)
+        e[i] = h
+        grad[i] = (f(x) - f(x - e)) / h
+    return grad
+
+
+def first_axis(f, x, h=1e-5):
+    grad = np.zeros_like(x)
+    for i in range(len(x)):
+        up, down = x.copy(), x.copy()
+        up[i] += h
+        down[i] -= h
+        grad[i] = (f(up) - f(down)) / (2 * h)
+    return grad
+
+
+def number_a_row(f, x, h=1e-5):
+    return np.array([first_axis(f, x, h)[i].flat[0] for i in range(len(x))])
+
+
+def by_number(f, x, h=1e-5):
+    grad = np.zeros_like(x)
+    for i in range(x.size):
+        e = np.zeros_like(x)
+        e[i] = h
+        grad[i] = (f(x + e) - f(x - e)) / (2 * h)
+    return grad
+
+
+def one_array(f, x, h=1e-5, copied=False):
+    grad = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        up = down = x.copy() if copied else x
+        up[i] += h
+        down[i] -= h
+        grad[i] = (f(up) - f(down)) / (2 * h)
+    return grad
+
+
+def into_x(f, x, h=1e-5):
+    grad = x
+    for i in np.ndindex(x.shape):
+        e = np.zeros_like(x)
+        e[i] = h
+        grad[i] = (f(x + e) - f(x - e)) / (2 * h)
+    return grad
+
+
+def in_place(f, x, h=1e-5, back=True):
+    grad = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        x[i] += h
+        up = f(x)
+        x[i] -= 2 * h
+        grad[i] = (up - f(x)) / (2 * h)
+        x[i] += h if back else 0.0
+    return grad
+
+
+def first_element(f, x, h=1e-5):
+    grad = numerical_gradient(f, x, h)
+    grad.reshape(-1)[1:] = 0.0
+    return grad
+
+
 NUMERICAL = Exercise(
     "numerical_gradient", functions, numerical_gradient,
+    statement_zh="""
+        以数组为自变量的函数的梯度，用中心差分计算。
+
+        grad_i = (f(x + h e_i) - f(x - h e_i)) / (2 h),   e_i：第 i 个元素是 1，其余是 0
+
+        f：函数，接受与 x 同形状的数组，给出一个数。
+        x：任意形状的数组，float64；不能改动它。
+        h：推动的距离。
+        返回与 x 同形状的数组。
+        """,
     hints=[
         ("One element at a time: all others must stay where they are. What do you need from f for one "
          "element?",
@@ -79,6 +157,65 @@ NUMERICAL = Exercise(
         "never_put_back": (never_put_back,
             "each element stays moved when the next one has its turn: put x[i] back, or work on a copy.",
             "轮到下一个元素时，前面的还停在推动后的位置：请把 x[i] 放回去，或者在副本上改。"),
+        "sum_of_slopes": (lambda f, x, h=1e-5: (f(x + h) - f(x - h)) / (2 * h),
+            "x + h moves all elements together and gives one number, the sum of all the derivatives: move "
+            "one element at a time, in a copy, and collect what comes in an array of x's shape.",
+            "x + h 把所有元素一起推动，只得到一个数，即各偏导数之和：应在副本上每次只推动一个元素，把结果"
+            "逐个填进与 x 同形状的数组。"),
+        "first_axis": (first_axis,
+            "`range(len(x))` counts rows: where x has two axes, x[i] is a whole row, and all its elements "
+            "move together. np.ndindex(x.shape) gives the index of every single element.",
+            "`range(len(x))` 数的是行：x 有两个轴时，x[i] 是整整一行，一行的元素一起动了。"
+            "np.ndindex(x.shape) 才会逐个给出每个元素的下标。"),
+        "number_a_row": (number_a_row,
+            "the loop goes over the first axis of x only: where x has two axes it moves whole rows. "
+            "np.ndindex(x.shape) gives the index of every single element.",
+            "循环只走了 x 的第一个轴：x 有两个轴时，动的是整整一行。np.ndindex(x.shape) 才会逐个给出每个"
+            "元素的下标。"),
+        "by_number": (by_number,
+            "`range(x.size)` counts the elements, but x[i] with one number picks a row where x has two "
+            "axes. np.ndindex(x.shape) gives whole indices, for any number of axes.",
+            "`range(x.size)` 数的是元素，可是 x 有两个轴时，单独一个下标的 x[i] 取出的是一行。"
+            "np.ndindex(x.shape) 给出完整的下标，不论有几个轴。"),
+        "aliased": (one_array,
+            "`up = x` makes no copy: up, down and x are three names of one array, so what is added is "
+            "taken away again. Write up = x.copy() and down = x.copy().",
+            "`up = x` 并没有复制：up、down 和 x 是同一个数组的三个名字，加上去的又被减掉了。应写 up = "
+            "x.copy() 和 down = x.copy()。"),
+        "one_copy": (lambda f, x, h=1e-5: one_array(f, x, h, True),
+            "up and down are two names of one array, so both have the same numbers: make two copies, up = "
+            "x.copy() and down = x.copy().",
+            "up 和 down 是同一个数组的两个名字，里面的数当然一样：要复制两份，up = x.copy() 和 down = "
+            "x.copy()。"),
+        "into_x": (into_x,
+            "`grad = x` makes no copy: each slope that you write into grad is written into x, and the "
+            "next one is taken at another place. Begin with grad = np.zeros_like(x).",
+            "`grad = x` 并没有复制：往 grad 里写斜率，也就写进了 x，下一个元素便在别处求导了。应从 grad "
+            "= np.zeros_like(x) 开始。"),
+        "put_back": (in_place,
+            "the slopes are right, but x[i] + h - 2 h + h is not x[i] to the last bit, so x has changed: "
+            "work on copies, or keep old = x[i] and write that back.",
+            "斜率是对的，可是 x[i] + h - 2 h + h 与 x[i] 差在最后几位，x 还是被改动了：请用副本，或者先记"
+            "下 old = x[i]，再写回去。"),
+        "in_place_not_put_back": (lambda f, x, h=1e-5: in_place(f, x, h, False),
+            "x itself is moved, and never put back: work on copies, up = x.copy() and down = x.copy().",
+            "推动的是 x 本身，而且没有放回去：请用副本，up = x.copy()，down = x.copy()。"),
+        "one_sided_back": (one_sided_back,
+            "this is the one-sided difference (f(x) - f(x - h e_i)) / h: go to both sides, f(x + h e_i) - "
+            "f(x - h e_i), and divide by 2 h.",
+            "这是单侧差分 (f(x) - f(x - h e_i)) / h：应向两侧各推一次，用 f(x + h e_i) - f(x - h e_i) 除"
+            "以 2 h。"),
+        "times_h": (lambda f, x, h=1e-5: h * h * numerical_gradient(f, x, h),
+            "`/ 2 * h` divides by 2 and then multiplies by h: write `/ (2 * h)`.",
+            "`/ 2 * h` 是先除以 2，再乘 h：应写成 `/ (2 * h)`。"),
+        "own_h": (lambda f, x, h=1e-5: numerical_gradient(f, x),
+            "the argument h is not used: some fixed step stands in the code. Take the h that you are "
+            "given.",
+            "没有用到参数 h：代码里写死了一个步长。请用传进来的 h。"),
+        "returns_in_loop": (first_element,
+            "only the first element has its slope: the `return` stands inside the loop and ends it in the "
+            "first round. Move it one level out.",
+            "只有第一个元素算出了斜率：`return` 写在循环里面，第一圈就结束了。把它往外挪一层。"),
     },
     why=("Central differences cancel the error of first order, so that what is left is of the size of h "
          "squared. Two evaluations for each element is the price: good for checking, hopeless for training.",
@@ -164,16 +301,29 @@ def roots(rng):
     yield (chain(5_000)[-1],)
 
 
+class NotAList(TypeError):
+    """What was returned cannot be walked twice, or has no order."""
+
+
+class NoValues(TypeError):
+    """The list holds something else than Values."""
+
+
 def examined(function, root):
     """(values listed, how many of them again, how many before an input of theirs, whether root is last)"""
     order = function(root)
+    if order is None:
+        return None
     if not isinstance(order, list | tuple):
-        return order
+        raise NotAList(f"topological_order returned a {type(order).__name__}; it should return a list")
+    for v in order:
+        if not isinstance(v, Value):
+            raise NoValues(f"your list holds a {type(v).__name__}; it should hold the Values themselves")
     at, repeated = {}, 0
     for i, v in enumerate(order):
         repeated += id(v) in at
         at.setdefault(id(v), i)
-    early = sum(any(at.get(id(u), -1) > at[id(v)] for u in getattr(v, "inputs", ())) for v in {
+    early = sum(any(at.get(id(u), -1) > at[id(v)] for u in v.inputs) for v in {
         id(v): v for v in order}.values())
     return len(at), repeated, early, bool(order) and order[-1] is root
 
@@ -191,15 +341,18 @@ def topological_order(root):
     return order
 
 
-def recursive(root):
+def recursive(root, once=True, inputs_first=True):
     order, opened = [], set()
 
     def open_(v):
-        if v not in opened:
+        if not once or v not in opened:
             opened.add(v)
+            if not inputs_first:
+                order.append(v)
             for u in v.inputs:
                 open_(u)
-            order.append(v)
+            if inputs_first:
+                order.append(v)
 
     open_(root)
     return order
@@ -209,15 +362,19 @@ def reversed_of(order):
     return lambda root: order(root)[::-1]
 
 
-def when_opened(root):
+def when_opened(root, step=1):
     order, opened, stack = [], set(), [root]
     while stack:
         v = stack.pop()
         if v not in opened:
             opened.add(v)
             order.append(v)
-            stack.extend(v.inputs)
+            stack.extend(v.inputs[::step])
     return order
+
+
+def first_input_first(root):
+    return when_opened(root, -1)
 
 
 def by_queue(root):
@@ -263,7 +420,16 @@ def without_leaves(root):
 
 ORDER = Exercise(
     "topological_order", roots, topological_order, run=examined,
-    outputs=("values_listed", "listed_again", "before_an_input", "root_is_last"),
+    outputs=(("the number of different Values in your list", "你的表里不同的 Value 的个数"),
+             ("the number of Values that your list repeats", "你的表里重复列出的次数"),
+             ("the number of Values that stand before one of their inputs", "排在自己的输入之前的 Value 的个数"),
+             ("the answer to `order[-1] is root`", "`order[-1] is root` 的值")),
+    statement_zh="""
+        root 和它之下的所有 Value，每个列一次，都排在自己的输入之后；root 在最后。
+
+        root：有 `.inputs`，是由 Value 组成的元组（叶节点的为空），每个输入也是如此。
+        返回一个列表。链再长也要行得通，所以不能用递归。
+        """,
     hints=[
         ("A value may be listed only when all of its inputs are. When you first meet it they are not: it has "
          "to wait somewhere. Where?",
@@ -316,6 +482,55 @@ ORDER = Exercise(
             "the leaves are missing: values without inputs belong into the list too, or they would get no "
             "gradient of their own.",
             "漏了叶节点：没有输入的数也要列进去。"),
+        "first_input_first": (first_input_first,
+            "each value is listed when it is first met, before its inputs: list it when it is closed, "
+            "after them. To reverse this list is no help: try b + a.",
+            "每个数一遇到就列出来，排在了它的输入前面：应当等输入都列完，关闭它的时候再列。把这张表倒过来"
+            "也没用：试试 b + a。"),
+        "first_input_first_reversed": (reversed_of(first_input_first),
+            "a list made on opening, reversed: it is right for many graphs, but here a value stands "
+            "before an input that another way leads to. List on closing.",
+            "这是打开时列出、再倒过来的表：对许多图碰巧是对的，但这里有个数排在了它的输入前面，因为那个输"
+            "入还有别的路可以到达。请在关闭时列出。"),
+        "recursive_every_path": (lambda root: recursive(root, once=False),
+            "values that are used twice are listed twice, as the recursion goes down every path: keep a "
+            "set of those already opened, and skip them. And do without recursion: a chain of 5,000 "
+            "operations has no room for it, a stack of your own has.",
+            "用到两次的数列了两遍，因为递归把每条路径都走了一遍：要用集合记住打开过的，再遇到就跳过。另外"
+            "不要用递归：5,000 次运算的长链，嵌套调用放不下，自己的栈放得下。"),
+        "recursive_when_opened": (lambda root: recursive(root, inputs_first=False),
+            "each value is listed before its inputs: list it after the loop over them. And do without "
+            "recursion: a chain of 5,000 operations has no room for it, a stack of your own has.",
+            "每个数都排在了自己的输入前面：要等遍历输入的循环走完再列它。另外不要用递归：5,000 次运算的长"
+            "链，嵌套调用放不下，自己的栈放得下。"),
+        "recursive_when_opened_reversed": (reversed_of(lambda root: recursive(root, inputs_first=False)),
+            "a list made on opening, reversed: it is right for many graphs, but here a value stands "
+            "before an input that another way leads to. List on closing. And do without recursion: a "
+            "chain of 5,000 operations has no room for it.",
+            "这是打开时列出、再倒过来的表：对许多图碰巧是对的，但这里有个数排在了它的输入前面，因为那个输"
+            "入还有别的路可以到达。请在关闭时列出。另外不要用递归：5,000 次运算的长链放不下。"),
+        "recursive_every_path_when_opened": (lambda root: recursive(root, once=False, inputs_first=False),
+            "values that are used twice are listed twice, and each before its inputs: keep a set of those "
+            "already opened, and list a value after its inputs. And do without recursion.",
+            "用到两次的数列了两遍，而且都排在自己的输入前面：要用集合记住打开过的，并且等输入都列完再列它"
+            "自己。另外不要用递归。"),
+        "recursive_reversed": (reversed_of(recursive),
+            "this is the order of the walk back, root first: here the root comes last. And do without "
+            "recursion: a chain of 5,000 operations has no room for it, a stack of your own has.",
+            "这是往回走时的次序，根在最前；这里要求根在最后。另外不要用递归：5,000 次运算的长链，嵌套调用"
+            "放不下，自己的栈放得下。"),
+        "without_root": (lambda root: topological_order(root)[:-1],
+            "the root itself is missing: it belongs into the list, at its end.",
+            "漏了根自己：它也要列进去，放在最后。"),
+        "no_list": (lambda root: examined(lambda _: iter(()), root),
+            "what comes back has to be a list: a set has no order, and `reversed(...)` can be walked only "
+            "once. Write order[::-1] for the latter.",
+            "返回的必须是列表：集合没有次序，`reversed(...)` 只能走一遍（可改用 order[::-1]）。"),
+        "no_values": (lambda root: examined(lambda _: [root.data], root),
+            "your list holds something else than Values, such as their `.data` or whole tuples: append "
+            "the Value v itself.",
+            "你的表里放的不是 Value，而是别的，比如它的 `.data` 或整个元组：应当把 Value（即 v）本身放进"
+            "去。"),
     },
     why=("A value is closed only after everything on top of it in the stack is gone, and its inputs were put "
          "there: so it stands after all of them. Each edge is looked at once: the work is linear. The list "
@@ -337,7 +552,7 @@ def orders(rng):
 
 def gradients(function, order):
     function(order)
-    return {v.name: v.grad for v in order}
+    return {f"{v.name}.grad": v.grad for v in order}
 
 
 def walk(order, seed=1.0, passed=lambda v, d: v.grad * d, keep=True, back=True):
@@ -354,8 +569,66 @@ def skipping_repeats(order):
             u.grad += v.grad * d
 
 
+def pulled(order):
+    order[-1].grad = 1.0
+    for v in reversed(order):
+        for u, d in zip(v.inputs, v.local, strict=True):
+            v.grad += u.grad * d
+
+
+def seeded_everywhere(order):
+    for v in reversed(order):
+        v.grad = 1.0
+        for u, d in zip(v.inputs, v.local, strict=True):
+            u.grad += v.grad * d
+
+
+def seeded_at_the_start(order):
+    order[0].grad = 1.0
+    for v in reversed(order):
+        for u, d in zip(v.inputs, v.local, strict=True):
+            u.grad += v.grad * d
+
+
+def two_inputs(order):
+    order[-1].grad = 1.0
+    for v in reversed(order):
+        for u, d in zip((v.inputs[0], v.inputs[1]), v.local, strict=True):
+            u.grad += v.grad * d
+
+
+def unpacked(order):
+    order[-1].grad = 1.0
+    for v in reversed(order):
+        a, b = v.inputs
+        a.grad, b.grad = v.grad, v.grad
+
+
+def whole_tuple(order):
+    order[-1].grad = 1.0
+    for v in reversed(order):
+        for u in v.inputs:
+            u.grad += v.grad * v.local
+
+
+def one_for_all(order, of):
+    order[-1].grad = 1.0
+    for v in reversed(order):
+        for u in v.inputs:
+            u.grad += v.grad * of(u, v)
+
+
 BACKWARD = Exercise(
     "backward", orders, walk, run=gradients,
+    statement_zh="""
+        按拓扑序求出所有 Value 的梯度。
+
+        dL/du = 对用到 u 的每个 v 求和  dL/dv . dv/du,   其中 L 是次序里的最后一个
+
+        order：Value 的列表，每个都排在自己的输入之后。每个都有 `.grad`（现在是 0.0）、
+            `.inputs` 和 `.local`，后者是局部导数 dv/du，每个输入一个数。
+        给每个 Value 的 `.grad` 赋值；不返回任何东西。
+        """,
     hints=[
         ("What is dL/dL? And from which end of the order does the walk begin?",
          "dL/dL 等于几？从次序的哪一头开始走？"),
@@ -391,6 +664,42 @@ BACKWARD = Exercise(
             "v.local together with zip, and not through a dict or a set.",
             "x * x 的两个输入是同一个数，但两处都要算：请用 zip 同时遍历 v.inputs 和 v.local，不要用字典或集"
             "合。"),
+        "pulled": (pulled,
+            "nothing comes through to the inputs: either the 1 of the result, order[-1].grad = 1.0, is "
+            "set only after the walk, or the roles are exchanged. It is v that passes on: u.grad += "
+            "v.grad * d.",
+            "什么都没有传到输入那里：要么是结果的 1，即 order[-1].grad = 1.0，走完才放；要么是角色反了。"
+            "应当由 v 往下传：u.grad += v.grad * d。"),
+        "seeded_everywhere": (seeded_everywhere,
+            "v.grad = 1.0 stands inside the loop and wipes out what v has received: only the result, "
+            "order[-1], starts with 1.",
+            "v.grad = 1.0 写在循环里，把 v 收到的梯度抹掉了：只有结果 order[-1] 从 1 开始。"),
+        "seeded_at_the_start": (seeded_at_the_start,
+            "the 1 belongs to the result, which is the last: order[-1].grad = 1.0, not order[0].",
+            "1 属于结果，而结果在最后：应是 order[-1].grad = 1.0，而不是 order[0]。"),
+        "two_inputs": (two_inputs,
+            "not every Value has two inputs: a leaf has none, and a tanh has one. Loop over zip(v.inputs, "
+            "v.local).",
+            "不是每个 Value 都有两个输入：叶节点没有，tanh 只有一个。请遍历 zip(v.inputs, v.local)。"),
+        "unpacked": (unpacked,
+            "not every Value has two inputs: a leaf has none, and a tanh has one. Loop over zip(v.inputs, "
+            "v.local).",
+            "不是每个 Value 都有两个输入：叶节点没有，tanh 只有一个。请遍历 zip(v.inputs, v.local)。"),
+        "whole_tuple": (whole_tuple,
+            "v.local is a tuple, one number for each input: take the one that belongs to u, for u, d in "
+            "zip(v.inputs, v.local).",
+            "v.local 是元组，每个输入一个数：要取属于 u 的那个，for u, d in zip(v.inputs, v.local)。"),
+        "first_local": (lambda order: one_for_all(order, lambda u, v: v.local[0]),
+            "every input gets the first local derivative: each has its own, for u, d in zip(v.inputs, "
+            "v.local).",
+            "每个输入用的都是第一个局部导数：各有各的，for u, d in zip(v.inputs, v.local)。"),
+        "value_for_slope": (lambda order: one_for_all(order, lambda u, v: u.data),
+            "you multiply by the input's value: it is the local derivative, from v.local, that counts. "
+            "(In a product it is the *other* factor.)",
+            "你乘的是输入的值：该乘的是 v.local 里的局部导数。（在乘法里，它是*另一个*因子。）"),
+        "added": (lambda order: walk(order, passed=lambda v, d: v.grad + d),
+            "along a path the derivatives are multiplied, v.grad * d: the sum is over the uses.",
+            "沿着一条路，导数是相乘的，v.grad * d：相加的是各处用途。"),
     },
     why=("When v has its turn, all that use it have had theirs, so v.grad is complete: it may be passed on, "
          "once. That is all that the order is for.",
@@ -438,8 +747,28 @@ def first_slice(g, shape):
     return g[tuple(slice(0, 1) if n == 1 else slice(None) for n in shape)]
 
 
+def from_the_left(g, shape):
+    for i, n in enumerate(shape):
+        if g.shape[i] != n:
+            g = g.sum(axis=i, keepdims=True)
+    return g
+
+
+def ones_before_front(g, shape):
+    return in_front_only(ones_only(g, shape), shape)
+
+
 UNBROADCAST = Exercise(
     "unbroadcast", stretched, unbroadcast,
+    statement_zh="""
+        一个数组被广播过；由广播后的梯度，求它自己的梯度。
+
+        把 g 沿两种轴求和：NumPy 在前面添上的轴，以及从长度 1 拉伸出来的轴。
+
+        g：数组，`shape` 可以广播成它的形状。
+        shape：输入的形状，一个元组。
+        返回形状为 shape 的数组。
+        """,
     hints=[
         ("Compare g.shape with shape from the right. Which axes did NumPy add, and which did it repeat?",
          "从右往左对照 g.shape 与 shape：哪些轴是 NumPy 添的，哪些是重复出来的？"),
@@ -472,6 +801,40 @@ UNBROADCAST = Exercise(
         "first_slice": (first_slice,
             "the shape is right, but only the first use counts: sum over all.",
             "形状对了，但只算了第一处用途：要对所有用途求和。"),
+        "first_axis": (lambda g, shape: g.sum(axis=0),
+            "axis 0 is not always the one: (2, 1) was stretched along axis 1, and (2, 3) not at all. "
+            "Which axes to sum over follows from g.shape and shape.",
+            "不总是第 0 轴：(2, 1) 是沿第 1 轴拉伸的，(2, 3) 根本没有拉伸。沿哪些轴求和，要由 g.shape 和 "
+            "shape 来定。"),
+        "last_axis": (lambda g, shape: g.sum(axis=-1),
+            "the last axis is not always the one: NumPy puts missing axes in *front*. Which axes to sum "
+            "over follows from g.shape and shape.",
+            "不总是最后一轴：NumPy 是在*前面*补轴的。沿哪些轴求和，要由 g.shape 和 shape 来定。"),
+        "behind": (lambda g, shape: g.sum(axis=tuple(range(len(shape), g.ndim))),
+            "the axes that shape lacks are summed at the end: NumPy put them in *front*, so they are the "
+            "first g.ndim - len(shape).",
+            "shape 缺的轴，你在末尾求了和：NumPy 是在*前面*补的，应是最前面的 g.ndim - len(shape) 个轴。"),
+        "everything": (lambda g, shape: g.sum(),
+            "this adds up everything, which is right for shape () alone: sum only over the axes that were "
+            "added or stretched.",
+            "这样把所有的数都加起来了，只有 shape 为 () 时才对：只沿补上的和拉伸过的轴求和。"),
+        "first_axis_kept": (lambda g, shape: g.sum(axis=0, keepdims=True),
+            "axis 0 is not always the one, and keepdims=True leaves an axis behind where NumPy had put "
+            "one in front: those are summed away whole.",
+            "不总是第 0 轴；而且前面补上的轴，求和之后要去掉，keepdims=True 却把它留下了。"),
+        "from_the_left": (from_the_left,
+            "you compare the shapes from the left: broadcasting lines them up from the *right*. First sum "
+            "away the g.ndim - len(shape) axes in front, and then compare.",
+            "你从左边开始对照形状：广播是从*右*边对齐的。先把前面多出来的 g.ndim - len(shape) 个轴求和去"
+            "掉，再来对照。"),
+        "ones_before_front": (ones_before_front,
+            "the places of the ones in shape are places in g only when the axes in front are gone: sum "
+            "those away first.",
+            "shape 里 1 的位置，要等前面的轴去掉之后，才是它在 g 里的位置：先处理前面的轴。"),
+        "reshape": (lambda g, shape: g.reshape(shape),
+            "reshape only arranges numbers anew, and there are too many: what came from one number has to "
+            "be *added up*, g.sum(axis=...).",
+            "reshape 只是重新排列，而数太多，放不下：来自同一个数的要*加*起来，用 g.sum(axis=...)。"),
     },
     why=("Broadcasting is a fan-out: one number goes to many places. On the way back, what comes from the "
          "many places is added up, which is `+=` written as a sum over axes.",

@@ -98,8 +98,10 @@ print("     h    one-sided        central")
 for h in (1e-1, 1e-3, 1e-5, 1e-8, 1e-12, 1e-16):
     print(f"{h:6.0e}  {one_sided(small, 2.0, h):13.9f}  {central(small, 2.0, h):13.9f}")
 
-says("16.007", one_sided(small, 2.0, 1e-3))
-says("16.000001", central(small, 2.0, 1e-3))
+h = 1e-3
+says("0.001", h)
+says("16.007", one_sided(small, 2.0, h))
+says("16.000001", central(small, 2.0, h))
 says("0", central(small, 2.0, 1e-16))
 
 # %% [markdown] lang="en"

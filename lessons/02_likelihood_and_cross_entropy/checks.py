@@ -29,8 +29,27 @@ def binary(y, p):
     return -np.sum(y * np.log(np.where(y == 0, 1, p)) + (1 - y) * np.log(np.where(y == 1, 1, 1 - p))) / len(y)
 
 
+PATCHES = (1e-16, np.finfo(float).eps, 1e-15, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7)  # that people add to p
+
+
+def without_warning(function):
+    def version(*args):
+        with np.errstate(all="ignore"):
+            return function(*args)
+    return version
+
+
 CROSS_ENTROPY = Exercise(
     "cross_entropy", distributions, cross_entropy,
+    statement_zh="""
+        4.1 节的损失，标签用 one-hot 行给出。
+
+        L = -(1/N) sum_i sum_j y_ij log p_ij,   其中 0 log 0 算作 0
+
+        y：(N, V)，真正出现的词处为 1，其余为 0。
+        p：(N, V)，概率。
+        返回一个数，单位是奈特；真正出现的词概率若为 0，就是 inf。
+        """,
     hints=[
         ("Write the formula first: y * np.log(p), summed, over N, with a minus. Then look at a p that is 0 "
          "where y is 0.",
@@ -47,11 +66,11 @@ CROSS_ENTROPY = Exercise(
             "did not come costs nothing, even with probability 0.",
             "p 全为正时是对的；但 0 * log(0) 是 nan，一个 nan 就毁掉整个和。没有出现的词，哪怕概率为 0，也不"
             "花代价。"),
-        "patched": (lambda y, p: -np.sum(y * np.log(p + 1e-12)) / len(y),
-            "a little something was added to p: a word that came with probability 0 costs inf, and should "
-            "say so. Keep the logarithm away from the places where y is 0 instead.",
-            "在 p 上加了一点东西：真正出现的词概率若为 0，代价就该是 inf，不应掩盖。应当让对数避开 y 为 0 的"
-            "地方。"),
+        **{f"patched_{small:g}": (lambda y, p, small=small: -np.sum(y * np.log(p + small)) / len(y),
+            "a little something was added to p, or p was clipped: a word that came with probability 0 costs "
+            "inf, and should say so. Keep the logarithm away from the places where y is 0 instead.",
+            "在 p 上加了一点东西，或者截断了 p：真正出现的词概率若为 0，代价就该是 inf，不应掩盖。应当让对数避"
+            "开 y 为 0 的地方。") for small in PATCHES},
         "all_elements": (lambda y, p: -np.mean(y * np.log(np.where(y == 0, 1, p))),
             "np.mean divides by N V, the formula by N only: the sum over the vocabulary is a sum.",
             "np.mean 除以的是 N V，而式子里只除以 N：对词表的求和就是求和，不取平均。"),
@@ -69,6 +88,31 @@ CROSS_ENTROPY = Exercise(
             "V comes: the formula of section 4.1 has y log p alone.",
             "(1 - y) log(1 - p) 是逐词做是非题时才有的项。这里是从 V 个词里出一个，4.1 节的式子只有 y log "
             "p。"),
+        "nan_to_num": (without_warning(lambda y, p: -np.sum(np.nan_to_num(y * np.log(p))) / len(y)),
+            "nan_to_num mends 0 * log(0), but turns an honest inf into a huge number as well: a word that "
+            "came with probability 0 costs inf. Keep the logarithm away from the places where y is 0 "
+            "instead.",
+            "nan_to_num 补好了 0 * log(0)，却把该有的 inf 也变成了一个巨大的数：真正出现的词概率若为 0，"
+            "代价就是 inf。应当让对数避开 y 为 0 的地方。"),
+        "over_words": (lambda y, p: -np.sum(y * np.log(np.where(y == 0, 1, p))) / y.shape[1],
+            "you divide by V, the number of words: the mean is over the N samples, len(y).",
+            "你除以了 V，即词的个数：平均是对 N 个样本取的，应除以 len(y)。"),
+        "all_pairs": (without_warning(lambda y, p: -np.sum(y @ np.log(p).T) / len(y)),
+            "a matrix product pairs every sample with every other one: multiply element by element, y * "
+            "log_p, and sum.",
+            "矩阵乘法把每个样本与所有样本都配了对：应当逐元素相乘，y * log_p，再求和。"),
+        "likelihood": (lambda y, p: -np.sum(y * p) / len(y),
+            "the logarithm is missing: the cost of a word is -log p, not -p.",
+            "漏了对数：一个词的代价是 -log p，不是 -p。"),
+        "log_outside": (without_warning(lambda y, p: -np.log(np.sum(y * p) / len(y))),
+            "this is the logarithm of the mean probability: take the logarithm of each probability first, "
+            "and the mean of those.",
+            "这是平均概率的对数：应先对每个概率取对数，再求平均。"),
+        "zero_where_p_is_0": (lambda y, p: -np.sum(y * np.log(np.where(p == 0, 1, p))) / len(y),
+            "you ask where *p* is 0, and so a word that came with probability 0 costs nothing: ask where "
+            "*y* is 0. Such a word costs inf.",
+            "你判断的是 *p* 是否为 0，于是真正出现而概率为 0 的词也不花代价了：应判断 *y* 是否为 0。那样"
+            "的词，代价是 inf。"),
     },
     why=("In each row only one term is not 0: the loss is the mean of -log p of what came, and the one-hot "
          "code is a way to write \"of what came\" as a sum.",
@@ -89,8 +133,24 @@ def ratio(e, axis=1):
     return e / np.sum(e, axis=axis, keepdims=True)
 
 
+def maximum_without_axis_kept(x):
+    e = np.exp(x - np.max(x, axis=1))
+    return e / np.sum(e, axis=1)
+
+
+def sum_unshifted(x):
+    return np.exp(x - np.max(x, axis=1, keepdims=True)) / np.sum(np.exp(x), axis=1, keepdims=True)
+
+
 SOFTMAX = Exercise(
     "softmax", scores, formulas.softmax,
+    statement_zh="""
+        把每行 logits 变成概率，logits 多大都行。
+
+        p_ij = exp(x_ij - m_i) / sum_k exp(x_ik - m_i),   m_i = max_k x_ik
+
+        x：(N, V)，都是有限的数。返回 (N, V)，每行之和为 1。
+        """,
     hints=[
         ("Which number can be subtracted from a whole row so that no exponent is positive?",
          "从整行里减去哪个数，能使所有指数都不为正？"),
@@ -127,6 +187,46 @@ SOFTMAX = Exercise(
         "no_exp": (lambda x: ratio(x - np.min(x, axis=1, keepdims=True) + 1e-12),
             "the exponential is missing: the scores themselves were made positive and divided by their sum.",
             "漏了指数函数：只是把分数变成正的，再除以总和。"),
+        "keepdims": (maximum_without_axis_kept,
+            "np.max and np.sum along axis=1 give the shape (N,), which does not line up with the rows of "
+            "(N, V): with keepdims=True it is (N, 1), and broadcasts.",
+            "np.max 和 np.sum 沿 axis=1 得到的形状是 (N,)，与 (N, V) 的行对不上：加上 keepdims=True，形状"
+            "是 (N, 1)，就能广播。"),
+        "sum_unshifted": (without_warning(sum_unshifted),
+            "only the numerator is shifted: use the same e = exp(x - m) above and below the line.",
+            "只有分子减了最大值：分子分母要用同一个 e = exp(x - m)。"),
+        "sum_of_all": (lambda x: ratio(np.exp(x - np.max(x, axis=1, keepdims=True)), None),
+            "the whole array sums to 1: each row should, on its own. np.sum needs axis=1, keepdims=True, "
+            "as np.max does.",
+            "整个数组之和为 1：应当每行各自为 1。np.sum 也要像 np.max 那样加 axis=1, keepdims=True。"),
+        "not_divided": (lambda x: np.exp(x - np.max(x, axis=1, keepdims=True)),
+            "the exponentials are not divided by their sum yet.",
+            "指数还没有除以它们的和。"),
+        "log": (lambda x: formulas.log_softmax(x),
+            "this is log p: here the probabilities themselves are wanted.",
+            "这是 log p：这里要的是概率本身。"),
+        "columns_as_they_stand": (without_warning(lambda x: ratio(np.exp(x), 0)),
+            "here the columns sum to 1: the words of one sample stand in a row, axis=1. (And exp(1000) is "
+            "inf: subtract the largest of the row first.)",
+            "这样是每列之和为 1：一个样本的各个词排成一行，应沿 axis=1。（另外 exp(1000) 是 inf：要先减去"
+            "这一行的最大值。）"),
+        "scores": (without_warning(lambda x: x / np.sum(x, axis=1, keepdims=True)),
+            "the exponential is missing: the scores themselves are divided by their sum, which may be 0 "
+            "or negative.",
+            "漏了指数函数：直接拿分数除以它们的和，而这个和可能是 0，也可能是负的。"),
+        "upside_down": (lambda x: ratio(np.exp(np.min(x, axis=1, keepdims=True) - x)),
+            "the sign in the exponent is flipped: the largest score gets the smallest probability. It is "
+            "x - m.",
+            "指数里的符号反了：分数最大的反而概率最小。应是 x - m。"),
+        "upside_down_with_maximum": (
+            without_warning(lambda x: ratio(np.exp(np.max(x, 1, keepdims=True) - x))),
+            "the sign in the exponent is flipped: the largest score gets the smallest probability. It is "
+            "x - m, not m - x.",
+            "指数里的符号反了：分数最大的反而概率最小。应是 x - m，不是 m - x。"),
+        "divided_by_maximum": (without_warning(lambda x: ratio(np.exp(x / np.max(x, axis=1, keepdims=True)))),
+            "the maximum is divided by: that changes the probabilities. *Subtract* it, which changes "
+            "nothing.",
+            "你除以了最大值，概率就变了：应当*减去*它，概率才不变。"),
     },
     why=("Subtracting m divides numerator and denominator by exp(m): the same probabilities, but no exponent "
          "above 0, and a sum of at least 1.",
@@ -161,8 +261,47 @@ def shift_half_undone(logits, labels):
     return np.mean(lse - picked(logits, labels))
 
 
+def one_maximum(logits, labels):
+    z = logits - np.max(logits)
+    return np.mean(np.log(np.sum(np.exp(z), axis=1)) - picked(z, labels))
+
+
+def one_sum(logits, labels):
+    z = logits - np.max(logits, axis=1, keepdims=True)
+    return np.mean(np.log(np.sum(np.exp(z))) - picked(z, labels))
+
+
+def no_log(logits, labels):
+    z = logits - np.max(logits, axis=1, keepdims=True)
+    return np.mean(np.sum(np.exp(z), axis=1) - picked(z, labels))
+
+
+def clipped_probability(small):
+    def version(logits, labels):
+        return -np.mean(np.log(np.clip(picked(formulas.softmax(logits), labels), small, 1)))
+    return version
+
+
+def by_one_hot(logits, labels):
+    return -np.sum(one_hot(logits, labels) * np.log(formulas.softmax(logits))) / len(labels)
+
+
+def axis_not_kept(logits, labels):
+    z = logits - np.max(logits, axis=1)
+    return np.mean(np.log(np.sum(np.exp(z), axis=1)) - picked(z, labels))
+
+
 FROM_LOGITS = Exercise(
     "softmax_cross_entropy", samples, formulas.softmax_cross_entropy,
+    statement_zh="""
+        由 logits 直接算交叉熵，标签是编号。
+
+        L = (1/N) sum_i (lse(x_i) - x_{i, y_i}),   lse(x) = m + log sum_k exp(x_k - m),   m = max_k x_k
+
+        logits：(N, V)，有限的数，多大都行。
+        labels：(N,)，整数，真正出现的词的编号。
+        返回一个数，单位是奈特。
+        """,
     hints=[
         ("Never form p. What is log p, if p is exp(x) over a sum of exponentials?",
          "不要把 p 算出来。p 是 exp(x) 除以一个和，那么 log p 等于什么？"),
@@ -181,10 +320,17 @@ FROM_LOGITS = Exercise(
             "rounded its probability to 0. Compute log p as x - lse(x).",
             "这是对 softmax 的结果取对数：正确的词若远远落后，softmax 已经把它的概率舍成了 0。log p 要用 x - "
             "lse(x) 来算。"),
-        "patched": (lambda x, y: -np.mean(np.log(picked(formulas.softmax(x), y) + 1e-12)),
-            "the patch hides the inf: the loss stops at 27.6 although it should be 800. Compute log p as x - "
-            "lse(x).",
-            "补丁掩盖了 inf：损失本该是 800，却停在 27.6。log p 要用 x - lse(x) 来算。"),
+        **{f"patched_{small:g}": (
+            lambda x, y, small=small: -np.mean(np.log(picked(formulas.softmax(x), y) + small)),
+            "the patch hides the inf: the loss stops at minus the logarithm of what you added, although it "
+            "should be 800. Compute log p as x - lse(x).",
+            "补丁掩盖了 inf：损失本该是 800，却停在“所加的数取对数再取负”的地方。log p 要用 x - lse(x) 来算。")
+            for small in PATCHES},
+        **{f"clipped_{small:g}": (clipped_probability(small),
+            "clipping the probability hides the inf: the loss cannot become 800, although it should. Compute "
+            "log p as x - lse(x).",
+            "截断概率掩盖了 inf：损失本该是 800，却到不了。log p 要用 x - lse(x) 来算。")
+            for small in PATCHES[-2:]},
         "without_shift": (without_shift,
             "right for small logits; exp(1000) is inf. Subtract the maximum of each row first.",
             "logits 小的时候是对的；但 exp(1000) 是 inf。先减去每行的最大值。"),
@@ -206,6 +352,38 @@ FROM_LOGITS = Exercise(
         "no_minus": (lambda x, y: np.mean(picked(log_softmax(x), y)),
             "this is the log-likelihood, which is at most 0; the loss is its negative.",
             "这是对数似然，总不大于 0；损失是它的相反数。"),
+        "one_maximum": (without_warning(one_maximum),
+            "this subtracts the largest of the whole array: in a row far below it every exponential is 0, "
+            "and log 0 is -inf. Take the maximum of each row, axis=1, keepdims=True.",
+            "减去的是整个数组的最大值：若某一行远低于它，那一行的指数就全为 0，而 log 0 是 -inf。应取每行"
+            "的最大值，axis=1, keepdims=True。"),
+        "one_sum": (one_sum,
+            "the exponentials of all rows are summed together: each row has a sum of its own, np.sum(..., "
+            "axis=1).",
+            "把各行的指数加到了一起：每行要各有各的和，np.sum(..., axis=1)。"),
+        "no_log": (no_log,
+            "the logarithm of the sum is missing: lse(x) = m + log sum_k exp(x_k - m).",
+            "漏了对和取对数：lse(x) = m + log sum_k exp(x_k - m)。"),
+        "all_words": (lambda x, y: -np.mean(log_softmax(x)),
+            "this is the mean of -log p over all words: only the word that came counts, x[np.arange(N), "
+            "labels].",
+            "这是对所有词的 -log p 取平均：只有真正出现的词才算，x[np.arange(N), labels]。"),
+        "probability": (lambda x, y: -np.mean(picked(formulas.softmax(x), y)),
+            "the logarithm is missing: this is minus the mean probability of the word that came.",
+            "漏了对数：这是真正出现的词的平均概率的相反数。"),
+        "by_one_hot": (without_warning(by_one_hot),
+            "softmax has rounded some probabilities to 0, and one-hot times log 0 is nan or inf. Compute "
+            "log p as x - lse(x), and pick x[np.arange(N), labels].",
+            "softmax 把有些概率舍成了 0，one-hot 再乘 log 0，就是 nan 或 inf。log p 要用 x - lse(x) 来算，"
+            "并取 x[np.arange(N), labels]。"),
+        "rows_of_labels": (lambda x, y: -np.mean(log_softmax(x)[y]),
+            "x[labels] picks whole *rows*: one number of each row is wanted, x[np.arange(N), labels].",
+            "x[labels] 取的是整*行*：每行只要一个数，x[np.arange(N), labels]。"),
+        "keepdims": (axis_not_kept,
+            "np.max along axis=1 gives the shape (N,), which does not line up with the rows of (N, V): "
+            "with keepdims=True it is (N, 1), and broadcasts.",
+            "np.max 沿 axis=1 得到的形状是 (N,)，与 (N, V) 的行对不上：加上 keepdims=True，形状是 (N, 1)，"
+            "就能广播。"),
     },
     why=("log and exp are undone on paper, so the computer never has to round a probability to 0 and take "
          "its logarithm. A loss of 800 comes out as 800.",
@@ -224,8 +402,32 @@ def softmax_as_it_stands(x):
     return ratio(np.exp(x))
 
 
+def rows_of_labels(logits, labels):
+    p = formulas.softmax(logits)
+    p[labels] -= 1
+    return p / len(labels)
+
+
+def columns_of_labels(logits, labels):
+    p = formulas.softmax(logits)
+    p[:, labels] -= 1
+    return p / len(labels)
+
+
+def shifted_by_one_maximum(logits, labels):
+    return (ratio(np.exp(logits - np.max(logits))) - one_hot(logits, labels)) / len(labels)
+
+
 GRADIENT = Exercise(
     "softmax_cross_entropy_grad", samples, grad,
+    statement_zh="""
+        平均交叉熵对 logits 的梯度 dL/dlogits。
+
+        dL/dx_ij = (p_ij - y_ij) / N,   p = softmax(x),   y：标签的 one-hot 行
+
+        logits：(N, V)，有限的数，多大都行。labels：(N,)，整数。
+        返回 (N, V)。两个参数都不能改动。
+        """,
     hints=[
         ("Three steps: p, the stable softmax of the logits; take away 1 at the labels; divide by N.",
          "分三步：p，即 logits 的稳定的 softmax；在标签处减 1；除以 N。"),
@@ -262,6 +464,38 @@ GRADIENT = Exercise(
             "p (1 - p) is the slope of softmax itself, and only its diagonal. The loss's gradient has the "
             "logarithm in it too, and comes to p - y.",
             "p (1 - p) 是 softmax 自己的导数，而且只是对角线。损失的梯度里还有对数，合起来是 p - y。"),
+        "rows_of_labels": (rows_of_labels,
+            "p[labels] picks whole *rows*: one element of each row is wanted, p[np.arange(N), labels] -= "
+            "1.",
+            "p[labels] 取的是整*行*：要的是每行的一个元素，p[np.arange(N), labels] -= 1。"),
+        "columns_of_labels": (columns_of_labels,
+            "p[:, labels] picks the columns of all labels in every row: one element of each row is "
+            "wanted, p[np.arange(N), labels] -= 1.",
+            "p[:, labels] 在每一行里都取了所有标签的列：每行只要一个元素，p[np.arange(N), labels] -= 1。"),
+        "one_maximum": (without_warning(shifted_by_one_maximum),
+            "this subtracts the largest of the whole array: in a row far below it every exponential is 0, "
+            "and so is their sum. Take the maximum of each row, axis=1, keepdims=True.",
+            "减去的是整个数组的最大值：若某一行远低于它，那一行的指数就全为 0，和也是 0。应取每行的最大值，"
+            "axis=1, keepdims=True。"),
+        "log_kept": (lambda x, y: (log_softmax(x) - one_hot(x, y)) / len(y),
+            "this takes log p: the gradient has p itself, p - y.",
+            "你用的是 log p：梯度里是 p 本身，p - y。"),
+        "only_labels": (lambda x, y: one_hot(x, y) * grad(x, y),
+            "only the places of the labels are filled: every other word gets p / N, since its logit "
+            "stands in the sum of exponentials too.",
+            "只填了标签的位置：别的词也有 p / N，因为它们的 logit 也在指数和里。"),
+        "n_against_rows": (lambda x, y: (formulas.softmax(x) - y) / len(y),
+            "a shape (N,) does not line up with the rows of (N, V). For np.max and np.sum, keepdims=True "
+            "makes it (N, 1); and of the labels it is the one-hot rows that are taken away: "
+            "p[np.arange(N), labels] -= 1.",
+            "形状 (N,) 与 (N, V) 的行对不上。np.max 和 np.sum 加上 keepdims=True，形状就是 (N, 1)；至于标"
+            "签，要减的是它们的 one-hot 行：p[np.arange(N), labels] -= 1。"),
+        "over_words": (lambda x, y: (formulas.softmax(x) - one_hot(x, y)) / x.shape[1],
+            "you divide by V, the number of words: the mean is over the N samples, len(labels).",
+            "你除以了 V，即词的个数：平均是对 N 个样本取的，应除以 len(labels)。"),
+        "divided_too_early": (lambda x, y: formulas.softmax(x) / len(y) - one_hot(x, y),
+            "only p is divided by N, not the 1 that is taken away: divide at the end.",
+            "只有 p 除以了 N，减去的 1 没有除：应当最后再除。"),
     },
     why=("Each row sums to 0, since probabilities only move from one word to another; and no element is "
          "larger than 1/N, however large the loss. This is what training kernels compute in one pass, with "

@@ -254,6 +254,8 @@ says("0.2", hand_p[0, 1])
 says("0.1", hand_p[0, 2])
 says("0.25", hand_p[1, 0])
 says("0.5", hand_p[1, 1])
+says("0.357", -np.log(hand_p[0, 0]))
+says("0.693", -np.log(hand_p[1, 1]))
 hand_loss = cross_entropy(hand_y, hand_p)
 says("0.525", hand_loss)
 print("by hand 0.525, computed", hand_loss)
@@ -566,10 +568,18 @@ assert np.isclose(ours, cross_entropy(one_hot, softmax(logits)))
 far_off = np.array([[0.0, 800.0]])
 print("logits [0, 800]:", softmax_cross_entropy(far_off, np.array([0])))
 says("800", softmax_cross_entropy(far_off, np.array([0])))
+print("lse of [1000, 1001, 1002]:", formulas.logsumexp(np.array([1000.0, 1001.0, 1002.0])),
+      "  of [0, 800]:", formulas.logsumexp(far_off[0]))
+says("1002.41", formulas.logsumexp(np.array([1000.0, 1001.0, 1002.0])))
+says("800", formulas.logsumexp(far_off[0]))
 
 # %% [markdown] lang="en"
 # Four ways, one number: the article's formula on softmax's probabilities, yours,
 # `formulas.softmax_cross_entropy`, and the fused op that training uses.
+#
+# `formulas.logsumexp` is lse by itself, and you can read it as a *soft maximum*: of
+# `[1000, 1001, 1002]` it is 1002.41, a little above the largest; of `[0, 800]` it is 800, the largest itself.
+# So the loss of a sample is about the distance by which the right logit stays behind the best one.
 #
 # ## 7. The gradient: what the model said, minus what came
 #
@@ -589,6 +599,9 @@ says("800", softmax_cross_entropy(far_off, np.array([0])))
 # %% [markdown] lang="zh"
 # 四种算法，同一个数：把文章的式子用在 softmax 的概率上、你写的、`formulas.softmax_cross_entropy`，以及训练时
 # 用的融合运算。
+#
+# `formulas.logsumexp` 就是 lse 本身，可以把它看成*软的最大值*：对 `[1000, 1001, 1002]` 是 1002.41，比最大的
+# 略大；对 `[0, 800]` 就是 800，即最大的那个。可见一个样本的损失，大致就是正确的 logit 落后于最高分多少。
 #
 # ## 7. 梯度：模型说的，减去真正来的
 #

@@ -79,6 +79,65 @@ def not_put_back(f, theta, h=1e-5):
     return g
 
 
+def first_axis(f, theta, h=1e-5):
+    g = np.zeros_like(theta)
+    for i in range(len(theta)):
+        up, down = theta.copy(), theta.copy()
+        up[i] += h
+        down[i] -= h
+        g[i] = (f(up) - f(down)) / (2 * h)
+    return g
+
+
+def number_a_row(f, theta, h=1e-5):
+    return np.array([first_axis(f, theta, h)[i].flat[0] for i in range(len(theta))])
+
+
+def by_number(f, theta, h=1e-5):
+    g = np.zeros_like(theta)
+    for i in range(theta.size):
+        e = np.zeros_like(theta)
+        e[i] = h
+        g[i] = (f(theta + e) - f(theta - e)) / (2 * h)
+    return g
+
+
+def one_array(f, theta, h=1e-5):
+    g = np.zeros_like(theta)
+    for i in np.ndindex(theta.shape):
+        up = down = theta.copy()
+        up[i] += h
+        down[i] -= h
+        g[i] = (f(up) - f(down)) / (2 * h)
+    return g
+
+
+def into_theta(f, theta, h=1e-5):
+    g = theta
+    for i in np.ndindex(theta.shape):
+        e = np.zeros_like(theta)
+        e[i] = h
+        g[i] = (f(theta + e) - f(theta - e)) / (2 * h)
+    return g
+
+
+def in_place(f, theta, h=1e-5, back=True):
+    g = np.zeros_like(theta)
+    for i in np.ndindex(theta.shape):
+        theta[i] += h
+        up = f(theta)
+        theta[i] -= 2 * h
+        g[i] = (up - f(theta)) / (2 * h)
+        theta[i] += h if back else 0.0
+    return g
+
+
+def first_element(f, theta, h=1e-5):
+    g = central(f, theta, h)
+    g.reshape(-1)[1:] = 0.0
+    return g
+
+
 def momentum_cases(rng):
     yield np.array([1.0]), np.array([2.0]), np.array([3.0]), 0.1, 0.5
     yield np.array([1.0, -1.0]), np.array([0.5, 4.0]), np.zeros(2), 0.1, 0.9
@@ -95,10 +154,25 @@ def velocity_has_alpha(theta, g, u, alpha, mu):
     return theta + u, u
 
 
+def rate_twice(theta, g, u, alpha, mu):
+    u = mu * u + alpha * g
+    return theta - alpha * u, u
+
+
 EXERCISES = [
     Exercise(
         "gradient_descent_step", step_cases,
         reference=lambda theta, g, alpha: formulas.gradient_descent_step(theta, g, alpha=alpha),
+        statement_zh="""
+            梯度下降的一步（文章 4.2 节）。
+
+            theta_{t+1} = theta_t - alpha g
+
+            theta：参数，任意形状的数组（不能改动它）。
+            g：theta 处的梯度，形状相同。
+            alpha：学习率，一个数。
+            返回新的 theta。
+            """,
         hints=[("The gradient points uphill. You want to go down.", "梯度指向上坡，而我们要往下走。"),
                ("Scale the gradient by alpha, then take it away from theta.",
                 "先把梯度乘以 alpha，再从 theta 里减去。"),
@@ -123,12 +197,32 @@ EXERCISES = [
             "only_change": (lambda theta, g, alpha: -alpha * g,
                             "this is the change of theta alone: add it to theta.",
                             "这只是 theta 的变化量：还要加到 theta 上。"),
+            "theta_for_g": (lambda theta, g, alpha: theta - alpha * theta,
+                "you subtract a share of theta itself: it is the gradient g that is scaled by alpha.",
+                "你减去的是 theta 自己的一部分：乘以 alpha 的应是梯度 g。"),
+            "downhill_from_g": (lambda theta, g, alpha: g - alpha * theta,
+                "theta and g are exchanged: the step starts at theta and goes against g.",
+                "theta 和 g 对调了：从 theta 出发，逆着 g 走。"),
+            "divided": (lambda theta, g, alpha: theta - g / alpha,
+                "you divide by alpha: a small learning rate is to make a small step, so multiply.",
+                "你除以了 alpha：学习率小，步子就该小，所以要乘。"),
+            "dot": (lambda theta, g, alpha: theta - alpha * np.sum(g),
+                "every parameter is moved by the sum of all slopes: each has a slope of its own, g.",
+                "每个参数都按所有斜率之和移动了：各有各的斜率，直接用 g。"),
         },
         why=("Near a point, the loss falls fastest against the gradient; and where the gradient is 0 the "
              "rule stays where it is.",
              "在一点附近，逆着梯度走，损失下降得最快；梯度为 0 的地方，这条规则就停住不动。")),
     Exercise(
         "step_limit", limit_cases, reference=lambda A: 2 / np.linalg.eigvalsh(A)[-1],
+        statement_zh="""
+            学习率的上限：低于它，梯度下降在 L = 1/2 theta^T A theta 上收敛。
+
+            0 < alpha < 2 / (A 的最大特征值)
+
+            A：(n, n)，对称，特征值都大于 0。`np.linalg.eigvalsh(A)` 给出全部特征值，最大的在最后。
+            返回一个数。
+            """,
         hints=[("In one dimension the limit is 2 / c. Which curvature decides when there are several?",
                 "一维时上限是 2 / c。有好几个曲率时，由哪一个决定？"),
                ("The curvatures are the eigenvalues of A, and every factor 1 - alpha c must be smaller than "
@@ -162,6 +256,23 @@ EXERCISES = [
                           "this is the best constant rate; the limit is where the steepest direction stops "
                           "converging.",
                           "这是最好的固定学习率；上限则是最陡方向刚刚不再收敛的地方。"),
+            "curvature": (lambda A: np.linalg.eigvalsh(A)[-1],
+                "this is the largest curvature itself: the limit is 2 divided by it.",
+                "这是最大的曲率本身：上限是 2 除以它。"),
+            "times": (lambda A: 2 * np.linalg.eigvalsh(A)[-1],
+                "you multiply by the curvature: the steeper the valley, the *smaller* the limit. Divide.",
+                "你乘了曲率：山谷越陡，上限越*小*。应当用除法。"),
+            "all": (lambda A: 2 / np.linalg.eigvalsh(A),
+                "this is a limit for each direction: one learning rate has to serve all, so take the "
+                "smallest, 2 over the *largest* eigenvalue.",
+                "这是每个方向各自的上限：学习率只有一个，要照顾所有方向，所以取最小的，即 2 除以*最大*的"
+                "特征值。"),
+            "determinant": (lambda A: 2 / np.linalg.det(A),
+                "the determinant is the product of all curvatures: the largest one alone decides.",
+                "行列式是所有曲率的乘积：只由最大的一个决定。"),
+            "interval": (lambda A: (0.0, 2 / np.linalg.eigvalsh(A)[-1]),
+                "this is the whole interval: only its upper end is asked for, one number.",
+                "这是整个区间：只要它的上端，一个数。"),
         },
         why=("In the directions of the eigenvectors the parameters do not mix, so the valley falls apart "
              "into valleys with one parameter, each with its own limit 2 / c.",
@@ -169,6 +280,16 @@ EXERCISES = [
              "c。")),
     Exercise(
         "numeric_gradient", gradient_cases, reference=central,
+        statement_zh="""
+            用中心差分求 f 在 theta 处的梯度，一次一个参数。
+
+            (f(theta + h e_i) - f(theta - h e_i)) / (2 h)
+
+            f：函数，接受与 theta 同形状的数组，返回一个数。
+            theta：浮点数组，任意形状（不能改动它，请用副本）。
+            h：向两侧挪动的距离。
+            返回与 theta 同形状的数组。
+            """,
         hints=[("Move one number of theta at a time; all others stay.", "每次只挪动 theta 的一个数，"
                                                                         "其余不动。"),
                ("`for i in np.ndindex(theta.shape)` goes through all places of an array of any shape.",
@@ -197,6 +318,57 @@ EXERCISES = [
             "not_put_back": (not_put_back, "a number that was moved is not put back before the next one is: "
                                            "take a fresh copy for each.",
                              "挪动过的数没有放回去，就去挪下一个了：每次都要用新的副本。"),
+            "sum_of_slopes": (lambda f, theta, h=1e-5: (f(theta + h) - f(theta - h)) / (2 * h),
+                "theta + h moves all numbers together and gives one number, the sum of all the slopes: "
+                "move one at a time, in a copy, and collect what comes in an array of theta's shape.",
+                "theta + h 把所有的数一起挪动，只得到一个数，即各斜率之和：应在副本上每次只挪一个，把结果"
+                "逐个填进与 theta 同形状的数组。"),
+            "first_axis": (first_axis,
+                "`range(len(theta))` counts rows: where theta has two axes, theta[i] is a whole row, and "
+                "all its numbers move together. np.ndindex(theta.shape) gives the index of every single "
+                "one.",
+                "`range(len(theta))` 数的是行：theta 有两个轴时，theta[i] 是整整一行，一行的数一起动了。"
+                "np.ndindex(theta.shape) 才会逐个给出每个数的下标。"),
+            "number_a_row": (number_a_row,
+                "the loop goes over the first axis of theta only: where theta has two axes it moves whole "
+                "rows. np.ndindex(theta.shape) gives the index of every single number.",
+                "循环只走了 theta 的第一个轴：theta 有两个轴时，动的是整整一行。np.ndindex(theta.shape) "
+                "才会逐个给出每个数的下标。"),
+            "by_number": (by_number,
+                "`range(theta.size)` counts the numbers, but theta[i] with one number picks a row where "
+                "theta has two axes. np.ndindex(theta.shape) gives whole indices.",
+                "`range(theta.size)` 数的是个数，可是 theta 有两个轴时，单独一个下标的 theta[i] 取出的是"
+                "一行。np.ndindex(theta.shape) 给出完整的下标。"),
+            "into_theta": (into_theta,
+                "`g = theta` makes no copy: each slope that you write into g is written into theta, and "
+                "the next one is taken at another place. Begin with g = np.zeros_like(theta).",
+                "`g = theta` 并没有复制：往 g 里写斜率，也就写进了 theta，下一个数便在别处求导了。应从 g "
+                "= np.zeros_like(theta) 开始。"),
+            "put_back": (in_place,
+                "the slopes are right, but theta[i] + h - 2 h + h is not theta[i] to the last bit, so "
+                "theta has changed: work on copies, or keep old = theta[i] and write that back.",
+                "斜率是对的，可是 theta[i] + h - 2 h + h 与 theta[i] 差在最后几位，theta 还是被改动了：请"
+                "用副本，或者先记下 old = theta[i]，再写回去。"),
+            "in_place_not_put_back": (lambda f, theta, h=1e-5: in_place(f, theta, h, False),
+                "theta itself is moved, and never put back: work on copies.",
+                "挪动的是 theta 本身，而且没有放回去：请用副本。"),
+            "times_h": (lambda f, theta, h=1e-5: h * h * central(f, theta, h),
+                "`/ 2 * h` divides by 2 and then multiplies by h: write `/ (2 * h)`.",
+                "`/ 2 * h` 是先除以 2，再乘 h：应写成 `/ (2 * h)`。"),
+            "own_h": (lambda f, theta, h=1e-5: central(f, theta),
+                "the argument h is not used: some fixed step stands in the code. Take the h that you are "
+                "given.",
+                "没有用到参数 h：代码里写死了一个步长。请用传进来的 h。"),
+            "returns_in_loop": (first_element,
+                "only the first number has its slope: the `return` stands inside the loop and ends it in "
+                "the first round. Move it one level out.",
+                "只有第一个数算出了斜率：`return` 写在循环里面，第一圈就结束了。把它往外挪一层。"),
+            "aliased": (one_array,
+                "up and down are two names of one array, so what is added is taken away again: `up = "
+                "theta` or `up = down = ...` makes no copy. Write up = theta.copy() and down = "
+                "theta.copy().",
+                "up 和 down 是同一个数组的两个名字，加上去的又被减掉了：`up = theta` 或 `up = down = ...`"
+                " 并没有复制。应写 up = theta.copy() 和 down = theta.copy()。"),
         },
         why=("In f(theta + h) - f(theta - h) all even powers of h cancel; the error that remains is of order "
              "h squared.",
@@ -204,6 +376,16 @@ EXERCISES = [
     Exercise(
         "momentum_step", momentum_cases,
         reference=lambda theta, g, u, alpha, mu: formulas.momentum_step(theta, g, u, alpha=alpha, mu=mu),
+        statement_zh="""
+            带动量的梯度下降的一步。
+
+            u_t = mu u_{t-1} + g_t
+            theta_{t+1} = theta_t - alpha u_t
+
+            theta、g、u：形状相同的数组（都不能改动）；第一步之前 u 是 0。
+            alpha：学习率。mu：动量系数，在 [0, 1) 内。
+            返回 (theta, u)，都是新的数组。
+            """,
         hints=[("Two lines: first the new velocity, then the step along it.", "两行：先算新的速度，"
                                                                               "再沿着它走一步。"),
                ("The step uses the new u, not the one that was passed in.", "走这一步用的是新的 u，"
@@ -233,6 +415,30 @@ EXERCISES = [
                      "this is Nesterov's form, which looks ahead along the velocity; the plain one is theta "
                      "- alpha u.",
                      "这是 Nesterov 的写法，会沿速度再向前看一步；普通动量是 theta - alpha u。"),
+            "rate_in_velocity_down": (
+                lambda theta, g, u, alpha, mu: (theta - mu * u - alpha * g, mu * u + alpha * g),
+                "alpha has moved into the velocity, u = mu u + alpha g: here u holds plain gradients, and "
+                "alpha stands before u in the step.",
+                "你把 alpha 放进了速度，u = mu u + alpha g：这里 u 里是原本的梯度，走这一步时 alpha 才乘"
+                "在 u 的外面。"),
+            "rate_twice": (rate_twice,
+                "alpha counts twice, in the velocity and in the step: u = mu u + g has none.",
+                "alpha 用了两次，速度里一次，走步时又一次：u = mu u + g 里没有它。"),
+            "plain_step": (lambda theta, g, u, alpha, mu: (theta - alpha * g, mu * u + g),
+                "u is right, but theta is moved along g alone: the step goes along the new u.",
+                "u 是对的，可 theta 只沿 g 走了：这一步要沿新的 u 走。"),
+            "mu_on_both": (lambda theta, g, u, alpha, mu: (theta - alpha * mu * (u + g), mu * (u + g)),
+                "mu scales the gradient too: a bracket is in the wrong place. Only the old u is "
+                "multiplied by mu.",
+                "梯度也乘了 mu：括号放错了。只有旧的 u 要乘 mu。"),
+            "velocity_not_kept": (lambda theta, g, u, alpha, mu: (theta - alpha * (mu * u + g), u),
+                "theta is right, but the old u is returned: the next step needs the new one.",
+                "theta 是对的，但返回的是旧的 u：下一步要用新的。"),
+            "velocity_downhill": (lambda theta, g, u, alpha, mu: (theta + alpha * (mu * u - g), mu * u - g),
+                "your u points downhill, u = mu u - g: here it is a sum of gradients, u = mu u + g, and "
+                "theta - alpha u goes down.",
+                "你的 u 指向下坡，u = mu u - g：这里 u 是梯度的累加，u = mu u + g，由 theta - alpha u 往"
+                "下走。"),
         },
         outputs=("theta", "u"),
         why=("With a constant gradient, u grows to g / (1 - mu): along the valley momentum 0.9 makes the "

@@ -69,6 +69,8 @@ def valley(theta):
 # 运行下面的代码之前，请先自己算出 $\theta_2$ 和 $\theta_3$。代码里的斜率由 `minillm.Tensor` 求出，
 # 和真正训练时一样。
 # %%
+alpha = 0.1
+says("0.1", alpha)
 theta = Tensor(np.array(0.0), requires_grad=True)
 visited = [theta.item()]
 for t in range(3):
@@ -76,7 +78,7 @@ for t in range(3):
     theta.grad = None              # forget the last step's gradient
     loss.backward()
     print(f"theta_{t} = {theta.item():.3f}   loss {loss.item():.3f}   slope {theta.grad:.3f}")
-    theta.data = theta.data - 0.1 * theta.grad
+    theta.data = theta.data - alpha * theta.grad
     visited.append(theta.item())
 
 distances = [3 - at for at in visited]
@@ -129,7 +131,7 @@ def gradient_descent_step(theta, g, alpha):
 # %% [markdown] lang="zh"
 # ## 倒过来看 0.8
 #
-# 下面把两步写成一个函数。先向前一步步看，你会再次遇到 0.6 和 1.08。然后请**预测**：反向时，
+# 下面把两步写成一个函数。先向前一步步看，你会再次遇到 0.6 和 1.08。然后**先猜一猜**：反向时，
 # 演示器算的是 $\partial\theta_2/\partial\theta_0$，也就是起点挪动一点点，终点会挪动多少。它会是几？
 # %%
 def two_steps(theta_0):
@@ -206,7 +208,7 @@ says("0.2", 0.1 * 2)
 #
 # $$0 < \alpha < \frac{2}{c}$$
 #
-# 我们的山谷，临界值是 $2/2 = 1$。请**预测**：$\alpha$ 取 $0.1$、$0.5$、$0.9$、$1$、$1.05$，走 6 步之后，
+# 我们的山谷，临界值是 $2/2 = 1$。**先猜一猜**：$\alpha$ 取 $0.1$、$0.5$、$0.9$、$1$、$1.05$，走 6 步之后，
 # 是在 3 的附近，正好在 3，还是离它更远？
 # %%
 def walk_down(alpha, steps, theta=0.0):
@@ -218,7 +220,9 @@ def walk_down(alpha, steps, theta=0.0):
     return np.array(places)
 
 
-for alpha in (0.1, 0.5, 0.9, 1.0, 1.05):
+rates = {"0.1": 0.1, "0.5": 0.5, "0.9": 0.9, "1": 1.0, "1.05": 1.05}
+for written, alpha in rates.items():
+    says(written, alpha)
     print(f"alpha {alpha:4}   factor {1 - 2 * alpha:5.2f}   ", np.round(walk_down(alpha, 6), 3))
 says("2.21", walk_down(0.1, 6)[-1])
 says("2.21", walk_down(0.9, 6)[-1])
@@ -260,7 +264,7 @@ picture(fig, name="four_rates",
 # ## `nan` 是怎么来的
 #
 # 把错误放大：$\alpha = 10$，因子是 $1 - 20 = -19$。模型大多用 float32 训练，
-# 它能表示的最大的数约为 $3.4 \cdot 10^{38}$。请**预测**：走几步之后损失变成 `inf`？（每走一步，
+# 它能表示的最大的数约为 $3.4 \cdot 10^{38}$。**先猜一猜**：走几步之后损失变成 `inf`？（每走一步，
 # 损失变为原来的 $19^2 = 361$ 倍。）
 # %%
 place = np.array(0.0, np.float32)
@@ -273,6 +277,7 @@ with np.errstate(all="ignore"):
         first_inf = t if first_inf is None and np.isinf(loss) else first_inf
         first_nan = t if first_nan is None and np.isnan(loss) else first_nan
         place = place - np.float32(10) * (2 * (place - 3))
+says("3.4", np.finfo(place.dtype).max / 1e38)
 says("15", first_inf)
 says("31", first_nan)
 
@@ -300,7 +305,7 @@ says("31", first_nan)
 # ## 人人都会犯一次的错误
 #
 # 第一个循环里有一行 `theta.grad = None`。`backward()` 是往 `.grad` 上**累加**，少了这一行，
-# 每一步用的就是到目前为止所有梯度的和。我们用合适的学习率 $0.1$ 来运行这个错误的版本。请**预测**：它会更快、
+# 每一步用的就是到目前为止所有梯度的和。我们用合适的学习率 $0.1$ 来运行这个错误的版本。**先猜一猜**：它会更快、
 # 更慢，还是到不了？
 # %%
 theta = Tensor(np.array(0.0), requires_grad=True)
@@ -376,21 +381,24 @@ def steps_until(places, share=1e-3):
     return int(np.flatnonzero(distance >= share * distance[0])[-1]) + 1
 
 
-best = 2 / (1 + 25)
-for alpha in (0.02, best, 0.079, 0.081):
+slow, best, above = 0.02, 2 / (1 + 25), 0.081
+for alpha in (slow, best, 0.079, above):
     print(f"alpha {alpha:.4f}   loss after 300 steps {narrow(narrow_walk(alpha, 300)[-1]):.3g}")
-print("steps to a thousandth of the distance:", steps_until(narrow_walk(0.02, 1000)),
+print("steps to a thousandth of the distance:", steps_until(narrow_walk(slow, 1000)),
       steps_until(narrow_walk(best, 1000)))
 says("25", curvature[1] / curvature[0])
+says("0.92", 1 - 2 / 25)
+says("0.02", slow)
 says("0.077", best)
+says("0.081", above)
 says("92%", (25 - 1) / (25 + 1))
-says("342", steps_until(narrow_walk(0.02, 1000)))
+says("342", steps_until(narrow_walk(slow, 1000)))
 says("87", steps_until(narrow_walk(best, 1000)))
-says("3.4e7", narrow(narrow_walk(0.081, 300)[-1]))
+says("3.4e7", narrow(narrow_walk(above, 300)[-1]))
 
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.2), sharey=True)
 a, b = np.meshgrid(np.linspace(-11, 4, 120), np.linspace(-3, 3, 120))
-named = {0.02: "too small", best: "best", 0.081: "over the limit"}
+named = {slow: "too small", best: "best", above: "over the limit"}
 for ax, (alpha, name) in zip(axes, named.items(), strict=True):
     places = narrow_walk(alpha, 40)
     ax.contour(a, b, 0.5 * (a**2 + 25 * b**2), levels=[1, 5, 15, 30, 50, 75], colors=GREY, linewidths=0.7)
@@ -498,7 +506,7 @@ def numeric_gradient(f, theta, h=1e-5):
 # the error go on falling as $h$ goes to 0?
 # %% [markdown] lang="zh"
 # 为什么要向**两侧**挪？单侧的商 $(L(\theta + h) - L(\theta))/h$ 也接近导数。我们用三个 logits 的交叉熵，
-# 让 $h$ 越来越小，比较两者的误差。请**预测**：$h$ 趋于 0 时，误差会一直减小吗？
+# 让 $h$ 越来越小，比较两者的误差。**先猜一猜**：$h$ 趋于 0 时，误差会一直减小吗？
 # %%
 logits = np.array([[2.0, -1.0, 0.5]])
 label = np.array([2])
@@ -671,7 +679,7 @@ print("50 losses of optim.SGD, all equal to yours to the last bit; the last one 
 # 反复用海森矩阵去乘一个向量，它就会转向最陡的方向（幂迭代）。
 # `minillm.grad(..., create_graph=True)` 得到的梯度可以再求导。
 #
-# 请**预测**：允许的最大学习率 $2/\lambda_{\max}$，是在训练开始时大，还是在结束时大？
+# **先猜一猜**：允许的最大学习率 $2/\lambda_{\max}$，是在训练开始时大，还是在结束时大？
 # %%
 def largest_curvature(W_data, iterations=60):
     """The largest eigenvalue of the loss's Hessian at W."""
@@ -752,7 +760,7 @@ picture(fig, name="character_model",
 # ## 小批量：带噪声的梯度
 #
 # 用全部数据算一次梯度太贵，于是训练时随机取 $B$ 个样本，也就是一个**小批量**，用它的梯度来代替。
-# 对所有可能的批取平均，它是对的；单独一个批则有偏差。偏差有多大？请**预测**：$B$ 从 4 增加到 $16$，
+# 对所有可能的批取平均，它是对的；单独一个批则有偏差。偏差有多大？**先猜一猜**：$B$ 从 4 增加到 $16$，
 # 计算量是四倍，典型的误差缩小到几分之一？
 # %%
 def gradient_on(W_data, x, y):
@@ -813,6 +821,7 @@ for alpha in (0.4, 0.1, 0.025):
     formula = alpha / (2 * (2 - 2 * alpha))
     print(f"alpha {alpha:5}: measured variance {spread[alpha]:.4f}, formula {formula:.4f}")
 says("4000", walkers.size)
+says("0.4", max(spread))
 says("0.17", spread[0.4])
 says("0.17", 0.4 / (2 * (2 - 0.8)))
 says("0.028", spread[0.1])
@@ -865,7 +874,7 @@ def momentum_step(theta, g, u, alpha, mu):
 # momentum). Plain descent needed 87 steps. **Predict** how many this needs; $\sqrt{25} = 5$.
 # %% [markdown] lang="zh"
 # 还是那条狭长的山谷，两种方法各用自己最好的参数（动量取 $\alpha = 4/(\sqrt{c_{\max}} + \sqrt{c_{\min}})^2$，
-# $\mu = ((\sqrt\kappa - 1)/(\sqrt\kappa + 1))^2$）。普通的梯度下降要 87 步。请**预测**动量要几步，提示：
+# $\mu = ((\sqrt\kappa - 1)/(\sqrt\kappa + 1))^2$）。普通的梯度下降要 87 步。**先猜一猜**：动量要几步？提示：
 # $\sqrt{25} = 5$。
 # %%
 def momentum_walk(alpha, mu, steps):
@@ -952,7 +961,7 @@ print("30 steps: optim.SGD with momentum equals formulas.momentum_step bit for b
 #
 # $$g \leftarrow \min\!\left(1, \frac{c}{\lVert g\rVert}\right) g$$
 #
-# 请**预测**：上限 $c = 1$、$\alpha = 0.1$ 时，坏的那一步会把参数甩出多远？
+# **先猜一猜**：上限 $c = 1$、$\alpha = 0.1$ 时，坏的那一步会把参数甩出多远？
 # %%
 def learn_a_line(max_norm, steps=60):
     """Distances of theta from (2, 1), and the gradient's norm in each step."""
@@ -1015,10 +1024,18 @@ says("85.7", np.degrees(np.arctan2(*g[::-1])))
 says("85.7", np.degrees(np.arctan2(*by_norm[::-1])))
 says("45.0", np.degrees(np.arctan2(*by_number[::-1])))
 says("29", 59 - 30)
+layers = [np.array([[3.0, 0.0], [0.0, 0.0]]), np.array([40.0])]  # the same numbers, in two parameter arrays
+says("40.1", formulas.global_norm([g]))
+says("40.1", formulas.global_norm(layers))
+print("norm of the gradient:", formulas.global_norm([g]), "  spread over two arrays:", formulas.global_norm(layers))
 
 # %% [markdown] lang="en"
 # By norm the direction stays at 85.7 degrees; number by number it turns to 45.0 degrees, which is no longer
 # the way down.
+#
+# For the same reason the norm of a model's gradient is taken over *all* its arrays together, as if they were
+# one long vector (`formulas.global_norm`): 40.1 here, whether the numbers stand in one array or in two. Array
+# by array the direction would turn again.
 #
 # ## What you can say now
 #
@@ -1037,6 +1054,9 @@ says("29", 59 - 30)
 # The package walks through the rule of section 4.2 in the terminal: `minillm step 4.2`.
 # %% [markdown] lang="zh"
 # 按范数裁剪，方向仍是 85.7 度；逐个截断，方向变成了 45.0 度，已经不是下坡的方向。
+#
+# 同样的道理，模型梯度的范数要对**所有**数组一起算，好像它们是一个长长的向量（`formulas.global_norm`）：
+# 这里是 40.1，不论这些数放在一个数组里还是两个数组里。如果一个数组一个数组地裁剪，方向又会改变。
 #
 # ## 现在你能回答了
 #

@@ -23,6 +23,11 @@ def averages(gs, beta, start=0.0, new=None, correction=None, fed_back=False):
     return np.array(found)
 
 
+def no_parentheses_in_correction(gs, beta):
+    m = averages(gs, beta, correction=lambda t: 1.0)
+    return m - beta ** np.arange(1, len(gs) + 1).reshape(-1, *[1] * (m.ndim - 1))
+
+
 def adam_cases(rng):
     yield (np.array([1.0]), np.array([0.5]), np.zeros(1), np.zeros(1), 1, 0.1, 0.9, 0.999, 1e-8)
     yield (np.array([1.0, -2.0]), np.array([0.5, -4.0]), np.array([0.1, 0.3]), np.array([0.2, 0.1]), 2, 0.1,
@@ -86,6 +91,54 @@ def old_moments(theta, m, v, m_hat, v_hat, alpha, eps, old_m, old_v, t, beta1, b
     return theta - alpha / (np.sqrt(v_hat) + eps) * m_hat, m, v
 
 
+def later(beta, t):
+    return 1 - beta**(t + 1)
+
+
+def no_power(beta, t):
+    return 1 - beta
+
+
+def no_parentheses(theta, m, v, m_hat, v_hat, alpha, eps, *_):
+    return theta - alpha / np.sqrt(v_hat) + eps * m_hat, m, v
+
+
+def eps_last(theta, m, v, m_hat, v_hat, alpha, eps, *_):
+    return theta - alpha * m_hat / np.sqrt(v_hat) + eps, m, v
+
+
+def corrections_swapped(theta, m, v, m_hat, v_hat, alpha, eps, old_m, old_v, t, beta1, beta2):
+    m_hat, v_hat = m / (1 - beta2**t), v / (1 - beta1**t)
+    return theta - alpha / (np.sqrt(v_hat) + eps) * m_hat, m, v
+
+
+def beta1_for_both(theta, m, v, m_hat, v_hat, alpha, eps, old_m, old_v, t, beta1, beta2):
+    return theta - alpha / (np.sqrt(v / (1 - beta1**t)) + eps) * m_hat, m, v
+
+
+def gradient_for_m(theta, g, m, v, t, alpha=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
+    _, m, v = right_adam(theta, g, m, v, t, alpha, beta1, beta2, eps)
+    return theta - alpha / (np.sqrt(v / (1 - beta2**t)) + eps) * g, m, v
+
+
+def weights_swapped(theta, g, m, v, t, alpha=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
+    m, v = (1 - beta1) * m + beta1 * g, (1 - beta2) * v + beta2 * g**2
+    return theta - alpha / (np.sqrt(v / (1 - beta2**t)) + eps) * m / (1 - beta1**t), m, v
+
+
+def corrections_without_parentheses(theta, m, v, m_hat, v_hat, alpha, eps, old_m, old_v, t, beta1, beta2):
+    with np.errstate(invalid="ignore"):
+        return theta - alpha / (np.sqrt(v / 1 - beta2**t) + eps) * (m / 1 - beta1**t), m, v
+
+
+def no_rate(theta, m, v, m_hat, v_hat, alpha, eps, *_):
+    return theta - m_hat / (np.sqrt(v_hat) + eps), m, v
+
+
+def only_step(theta, m, v, m_hat, v_hat, alpha, eps, *_):
+    return -alpha / (np.sqrt(v_hat) + eps) * m_hat, m, v
+
+
 def swapped(theta, g, m, v, t, alpha=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
     return right_adam(theta, g, m, v, t, alpha, beta2, beta1, eps)
 
@@ -107,9 +160,35 @@ def adamw_with(before=lambda theta, alpha, lam: theta, into=lambda g, theta, lam
     return step
 
 
+def lam_for_beta1(theta, g, m, v, t, alpha, lam):
+    return right_adam(theta - alpha * lam * theta, g, m, v, t, alpha, lam)
+
+
+def default_rate(theta, g, m, v, t, alpha, lam):
+    return right_adam(theta - alpha * lam * theta, g, m, v, t)
+
+
+def in_both_places_in_turn(theta, g, m, v, t, alpha, lam):
+    theta = theta - alpha * lam * theta
+    return right_adam(theta, g + lam * theta, m, v, t, alpha)
+
+
+in_both_places = adamw_with(before=lambda theta, alpha, lam: theta - alpha * lam * theta,
+                            into=lambda g, theta, lam: g + lam * theta)
+
+
 EXERCISES = [
     Exercise(
         "corrected_averages", average_cases, reference=averages,
+        statement_zh="""
+            每一步之后梯度的滑动平均，并修正从 0 开始带来的偏差。
+
+            m_0 = 0,   m_t = beta m_{t-1} + (1 - beta) g_t,   m_hat_t = m_t / (1 - beta^t)
+
+            gs：(T,) 或 (T, ...)，梯度 g_1, ..., g_T，每行一个。
+            beta：在 [0, 1) 内。
+            返回 m_hat_1, ..., m_hat_T，形状与 gs 相同。
+            """,
         hints=[("Go through the gradients one by one and keep m from step to step.",
                 "逐个处理梯度，把 m 从一步带到下一步。"),
                ("m starts at np.zeros_like(gs[0]); `for t, g in enumerate(gs, start=1)` counts from 1.",
@@ -144,12 +223,45 @@ EXERCISES = [
                                "this starts at the first gradient, which then keeps a weight that is too "
                                "large; start at 0 and correct.",
                                "这里从第一个梯度开始，它的权重就一直偏大；应从 0 开始，再做修正。"),
+            "last_only": (lambda gs, beta: averages(gs, beta)[-1],
+                "this is the average after the *last* step alone: one for each step is wanted, collected "
+                "in a list.",
+                "这只是*最后*一步之后的平均：每一步各要一个，收进列表里。"),
+            "weights_swapped": (lambda gs, beta: averages(gs, 1 - beta, correction=lambda t: 1 - beta**t),
+                "beta and 1 - beta are exchanged: the old average gets beta, the new gradient 1 - beta.",
+                "beta 和 1 - beta 用反了：旧的平均乘 beta，新的梯度乘 1 - beta。"),
+            "plain_mean": (lambda gs, beta: np.array([np.mean(gs[:t + 1], axis=0) for t in range(len(gs))]),
+                "this is the plain mean of all gradients so far: in a moving average the older ones fade, "
+                "by beta a step.",
+                "这是到目前为止所有梯度的普通平均：在滑动平均里，越旧的越淡，每一步乘 beta。"),
+            "squares": (lambda gs, beta: averages(np.square(gs), beta),
+                "you average the squares: that is v. Here it is m, the average of the gradients "
+                "themselves.",
+                "你平均的是平方：那是 v。这里要的是 m，即梯度本身的平均。"),
+            "no_parentheses": (no_parentheses_in_correction,
+                "parentheses are missing: `m / 1 - beta**t` divides by 1 and then subtracts beta^t. Write "
+                "m / (1 - beta**t).",
+                "漏了括号：`m / 1 - beta**t` 是先除以 1，再减去 beta^t。应写 m / (1 - beta**t)。"),
         },
         why=("The weights of the gradients seen so far add up to 1 - beta^t; dividing by that sum makes them "
              "an average.",
              "到目前为止各个梯度的权重之和是 1 - beta^t，除以这个和，才是真正的平均。")),
     Exercise(
         "adam_step", adam_cases, reference=right_adam, outputs=("theta", "m", "v"),
+        statement_zh="""
+            Adam 的一步（文章 4.3 节）。
+
+            m_t = beta1 m_{t-1} + (1 - beta1) g_t
+            v_t = beta2 v_{t-1} + (1 - beta2) g_t^2
+            m_hat = m_t / (1 - beta1^t)
+            v_hat = v_t / (1 - beta2^t)
+            theta_{t+1} = theta_t - alpha / (sqrt(v_hat) + eps) m_hat
+
+            theta、g、m、v：形状相同的数组（都不能改动）；第 1 步之前 m 和 v 是 0。
+            t：第几步，从 1 数起。
+            alpha：学习率。beta1、beta2：两个滑动平均的衰减率。eps：防止除以 0 的小数。
+            返回 (theta, m, v)，都是新的数组。请用 np.sqrt。
+            """,
         hints=[("Five lines of the article, five lines of code, in the same order.",
                 "文章的五行公式，对应五行代码，顺序相同。"),
                ("Give the corrected values names of their own, m_hat and v_hat: m and v go on to the next "
@@ -203,6 +315,49 @@ EXERCISES = [
                               "beta1 和 beta2 用反了：beta1 属于 m，beta2 属于 v。"),
             "uphill": (adam_with(uphill), "the step goes uphill: it is subtracted.",
             "走成了上坡：应该减去这一步。"),
+            "no_parentheses": (adam_with(no_parentheses),
+                "parentheses are missing: alpha / np.sqrt(v_hat) + eps * m_hat adds eps m_hat at the end. "
+                "It is alpha / (np.sqrt(v_hat) + eps) * m_hat.",
+                "漏了括号：alpha / np.sqrt(v_hat) + eps * m_hat 是在最后加上 eps m_hat。应写 alpha / "
+                "(np.sqrt(v_hat) + eps) * m_hat。"),
+            "eps_last": (adam_with(eps_last),
+                "parentheses are missing: eps is added to theta, not to the root. It is alpha * m_hat / "
+                "(np.sqrt(v_hat) + eps).",
+                "漏了括号：eps 加到了 theta 上，而不是加到根式上。应写 alpha * m_hat / (np.sqrt(v_hat) + "
+                "eps)。"),
+            "late_count": (adam_with(m_correction=later, v_correction=later),
+                "the corrections count one step too far: t is 1 in the first step already.",
+                "修正多数了一步：第一步的 t 就已经是 1。"),
+            "always_first": (adam_with(m_correction=no_power, v_correction=no_power),
+                "the power t is missing in the corrections: 1 - beta1**t and 1 - beta2**t.",
+                "修正里漏了 t 次方：应为 1 - beta1**t 和 1 - beta2**t。"),
+            "corrections_swapped": (adam_with(corrections_swapped),
+                "the corrections are exchanged: m is divided by 1 - beta1**t, v by 1 - beta2**t.",
+                "两个修正用反了：m 除以 1 - beta1**t，v 除以 1 - beta2**t。"),
+            "beta1_for_both": (adam_with(beta1_for_both),
+                "v is corrected with beta1: it is an average with beta2, so divide it by 1 - beta2**t.",
+                "v 的修正用了 beta1：它是用 beta2 平均的，要除以 1 - beta2**t。"),
+            "gradient_for_m": (gradient_for_m,
+                "the step goes along g: it should go along m_hat, the average (line 5).",
+                "这一步沿 g 走了：应当沿平均值 m_hat 走（第五行）。"),
+            "only_step": (adam_with(only_step),
+                "this is the change of theta alone: add it to theta.",
+                "这只是 theta 的变化量：还要加到 theta 上。"),
+            "weights_swapped": (weights_swapped,
+                "beta and 1 - beta are exchanged in lines 1 and 2: the old moment gets beta, the new "
+                "gradient 1 - beta.",
+                "第一、二行里 beta 和 1 - beta 用反了：旧的矩乘 beta，新的梯度乘 1 - beta。"),
+            "mixed": (adam_with(v_of=lambda v, g, b: (b * v + (1 - b) * g)**2),
+                "the whole average is squared: the square belongs to g alone, (1 - beta2) * g**2.",
+                "把整个平均都平方了：只有 g 要平方，(1 - beta2) * g**2。"),
+            "corrections_without_parentheses": (adam_with(corrections_without_parentheses),
+                "parentheses are missing in the corrections: `m / 1 - beta1**t` divides by 1 and then "
+                "subtracts beta1^t. Write m / (1 - beta1**t), and v likewise.",
+                "修正里漏了括号：`m / 1 - beta1**t` 是先除以 1，再减去 beta1^t。应写 m / (1 - beta1**t)，"
+                "v 也一样。"),
+            "no_rate": (adam_with(no_rate),
+                "the learning rate alpha is missing in the last line.",
+                "最后一行漏了学习率 alpha。"),
         },
         why=("m_hat over the root of v_hat has no unit: multiply all gradients by 1000 and the step stays "
              "the same.",
@@ -211,6 +366,16 @@ EXERCISES = [
         "adamw_step", adamw_cases,
         reference=adamw_with(lambda theta, alpha, lam: theta - alpha * lam * theta), outputs=("theta", "m",
                                                                                               "v"),
+        statement_zh="""
+            AdamW 的一步：先做解耦权重衰减，再走一步 Adam（文章 3.3 节和 4.3 节）。
+
+            theta <- theta - alpha lam theta
+            m、v 和从那里走出的一步：与 Adam 相同，g 保持原样
+
+            theta、g、m、v：形状相同的数组（都不能改动）。t：第几步，从 1 数起。
+            alpha：学习率。lam：权重衰减系数。beta1、beta2、eps：与 Adam 相同。
+            返回 (theta, m, v)，都是新的数组。可以调用你写的 adam_step。
+            """,
         hints=[("The gradient is not touched: the decay acts on theta alone.", "不要动梯度：衰减只作用在 "
                                                                                "theta 上。"),
                ("Shrink theta first, by alpha * lam * theta, and take Adam's step from there.",
@@ -242,6 +407,28 @@ EXERCISES = [
                          "the same number is taken from every parameter; the decay is in proportion to "
                          "theta.",
                          "每个参数减去了同一个数；衰减应与 theta 成正比。"),
+            "lam_for_beta1": (lam_for_beta1,
+                "lam was handed on to adam_step, where beta1 is expected: pass alpha, beta1, beta2, eps, "
+                "and use lam only for the decay.",
+                "把 lam 也传给了 adam_step，占了 beta1 的位置：只传 alpha、beta1、beta2、eps，lam 只用于"
+                "衰减。"),
+            "default_rate": (default_rate,
+                "alpha was not handed on: adam_step took its default. Pass alpha, beta1, beta2, eps.",
+                "没有把 alpha 传下去：adam_step 用了默认值。要传 alpha、beta1、beta2、eps。"),
+            "twice": (adamw_with(lambda theta, alpha, lam: theta - 2 * alpha * lam * theta),
+                "the decay is doubled: it is alpha * lam * theta, without the 2 of a squared penalty.",
+                "衰减多了一倍：应为 alpha * lam * theta，没有平方惩罚求导得到的那个 2。"),
+            "in_both_places": (in_both_places,
+                "theta is decayed twice: directly, which is right, and through the gradient. Leave g as "
+                "it is.",
+                "theta 衰减了两次：直接的那次是对的，另一次经过了梯度。g 要保持原样。"),
+            "share": (adamw_with(lambda theta, alpha, lam: alpha * lam * theta),
+                "only the part that is to be taken away is left: theta - alpha * lam * theta.",
+                "留下的反而是要减掉的那部分：应为 theta - alpha * lam * theta。"),
+            "in_both_places_in_turn": (in_both_places_in_turn,
+                "theta is decayed twice: directly, which is right, and through the gradient. Leave g as "
+                "it is.",
+                "theta 衰减了两次：直接的那次是对的，另一次经过了梯度。g 要保持原样。"),
         },
         why=("The decay does not pass through v_hat, so every parameter keeps the same share, 1 - alpha lam, "
              "in each step.",

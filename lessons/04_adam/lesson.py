@@ -67,7 +67,7 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7
 # ## 手算第一步，一行一行来
 #
 # 一个参数 $\theta_1 = 1$，它的梯度 $g_1 = 0.5$；取 $\alpha = 0.1$，让数字容易看清。请拿起笔：五行公式，
-# 五个数。再请**预测**：如果梯度是 $500$，最后一个数会是多少？
+# 五个数。还要**先猜一猜**：如果梯度是 $500$，最后一个数会是多少？
 # %%
 first_steps = []
 for g in (0.5, 500.0):
@@ -81,6 +81,7 @@ for g in (0.5, 500.0):
 
 says("0.9", first_steps[0])
 says("0.9", first_steps[1])
+says("0.001", optim.Adam([Tensor(1.0, requires_grad=True)]).groups[0].options["lr"])  # if nobody gives one
 m_1, v_1 = 0.1 * 0.5, 0.001 * 0.5**2
 says("0.05", m_1)
 says("0.00025", v_1)
@@ -102,13 +103,15 @@ says("0.00025", v_1)
 # 梯度大一千倍，结果还是 0.9。第一步里 $\hat m/\sqrt{\hat v} = g/|g|$，只剩下梯度的**符号**。请记住这一点：
 # $0.001$ 能适合这么多模型，原因就在这里。
 #
-# 再走第二步，这次梯度变了号，$g_2 = -0.25$。请**预测**：$\theta$ 会掉头吗？
+# 再走第二步，这次梯度变了号，$g_2 = -0.25$。**先猜一猜**：$\theta$ 会掉头吗？
 # %%
-m_2 = 0.9 * m_1 + 0.1 * -0.25
-v_2 = 0.999 * v_1 + 0.001 * 0.25**2
+g_2 = -0.25
+m_2 = 0.9 * m_1 + 0.1 * g_2
+v_2 = 0.999 * v_1 + 0.001 * g_2**2
 m_hat, v_hat = m_2 / (1 - 0.9**2), v_2 / (1 - 0.999**2)
 theta_3 = 0.9 - 0.1 / (np.sqrt(v_hat) + 1e-8) * m_hat
 print(f"m {m_2:.4f}   m_hat {m_hat:.4f}   sqrt(v_hat) {np.sqrt(v_hat):.4f}   new theta {theta_3:.4f}")
+says("-0.25", g_2)
 says("0.105", m_hat)
 says("0.395", np.sqrt(v_hat))
 says("0.873", theta_3)
@@ -215,7 +218,7 @@ def adam_step(theta, g, m, v, t, alpha=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
 # $\partial\theta/\partial g$ at step 1: the gradient changes a little; how much does the new $\theta$ change?
 # %% [markdown] lang="zh"
 # 一步步走一遍你自己写的函数，两个参数的梯度分别是 $0.5$ 和 $500$。向前走，你会依次遇到那五行。反向走，
-# 演示器显示新的 $\theta$ 怎样依赖各个量。请**预测**第 1 步的 $\partial\theta/\partial g$：梯度变一点点，
+# 演示器显示新的 $\theta$ 怎样依赖各个量。**先猜一猜**第 1 步的 $\partial\theta/\partial g$：梯度变一点点，
 # 新的 $\theta$ 会变多少？
 # %%
 first = trace(adam_step, np.array([1.0, 1.0]), np.array([0.5, 500.0]), np.zeros(2), np.zeros(2), 1, 0.1)
@@ -244,7 +247,7 @@ says("0", round(float(np.abs(first.gradient("g")).max()), 6))
 #
 # ## 不做修正会怎样
 #
-# 很多人以为，去掉第三行和第四行，Adam 起步会比较**慢**，因为 $m$ 从 0 附近开始。请**预测**：两个修正都去掉，
+# 很多人以为，去掉第三行和第四行，Adam 起步会比较**慢**，因为 $m$ 从 0 附近开始。**先猜一猜**：两个修正都去掉，
 # 第一步是 $\alpha$ 的几倍？只去掉 $v$ 的修正呢？
 # %%
 says("0.2", 0.1 / 0.5)
@@ -313,7 +316,7 @@ picture(fig, name="bias_correction",
 # ## 损失的尺度无关紧要
 #
 # 把损失乘以 $1000$，所有梯度都变为原来的 $1000$ 倍。（没有人故意这么做，可是把“对批取平均”写成“求和”、
-# 换一个计量单位、换到模型的另一层，都会有这样的效果。）拿第 3 课的字符模型来试。请**预测**：
+# 换一个计量单位、换到模型的另一层，都会有这样的效果。）拿第 3 课的字符模型来试。**先猜一猜**：
 # SGD 和 Adam 各会怎样？
 # %%
 TEXT = ("the walker stands on the side of a long valley in the fog and she cannot see the lake below but she "
@@ -402,7 +405,7 @@ print("50 steps: optim.Adam equals formulas.adam_step bit for bit, and yours agr
 # ## 一步永远不会超过 $\alpha$ 吗？
 #
 # 不一定。考虑一个几乎收不到梯度的参数，比如一个罕见词的嵌入：连续几千个 0，然后来了一个梯度。
-# 请只根据前两行公式，**预测**这一步是 $\alpha$ 的几倍。
+# **先猜一猜**：只根据前两行公式，这一步是 $\alpha$ 的几倍？
 # %%
 theta, m, v = np.array([0.0]), np.zeros(1), np.zeros(1)
 rare = []
@@ -448,7 +451,7 @@ says("12", int(np.argmax(rare)) + 1)
 # ## $\epsilon$ 放在哪里
 #
 # 如果梯度一直是 0，$\epsilon$ 可以避免除以 0。但它同时也划了一条底线：不比 $\epsilon$ 大多少的梯度，
-# 又会被当作小梯度。所以它的**位置**很要紧。常有人错把它写进根号里，$\sqrt{\hat v + \epsilon}$。请**预测**：
+# 又会被当作小梯度。所以它的**位置**很要紧。常有人错把它写进根号里，$\sqrt{\hat v + \epsilon}$。**先猜一猜**：
 # 对什么样的梯度，这样写会有差别？
 # %%
 print("first step in units of alpha:")
@@ -492,7 +495,7 @@ assert np.isnan(lost)
 #
 # ## 一个看上去无害的错误
 #
-# 有人把优化器建在了循环里面。程序照常运行，没有任何提示。请**预测**：
+# 有人把优化器建在了循环里面。程序照常运行，没有任何提示。**先猜一猜**：
 # 在山谷 $L(\theta) = (\theta - 3)^2$ 里会发生什么？
 # %%
 def descend(fresh_each_time, steps=300):
@@ -532,7 +535,7 @@ says("3.00", remembering[-1])
 # ## 回到第 3 课的山谷
 #
 # $L(\theta) = \frac12(\theta_1^2 + c\,\theta_2^2)$，从 $(-10, 1)$ 出发。$c = 25$ 时，
-# 普通梯度下降用最好的学习率要 87 步才把距离缩短到千分之一。现在让山谷再陡一百倍，$c = 2500$。请**预测**：
+# 普通梯度下降用最好的学习率要 87 步才把距离缩短到千分之一。现在让山谷再陡一百倍，$c = 2500$。**先猜一猜**：
 # 普通梯度下降会怎样？Adam 呢？
 # %%
 start = np.array([-10.0, 1.0])
@@ -654,7 +657,7 @@ picture(fig, name="valley",
 # 然后从那里出发，只用损失的梯度走一步 Adam。
 #
 # 下面两种做法都试一遍。有两类参数，都从 1 开始，梯度是以 0 为中心的纯噪声：第一类大小为 $10$，
-# 第二类为 $0.01$。请**预测**：两种做法各走 $500$ 步，两类参数各剩下多少？
+# 第二类为 $0.01$。**先猜一猜**：两种做法各走 $500$ 步，两类参数各剩下多少？
 # %% exercise="adamw_step"
 def adamw_step(theta, g, m, v, t, alpha, lam, beta1=0.9, beta2=0.999, eps=1e-8):
     """One step of AdamW: decoupled weight decay, then Adam's step (article sections 3.3 and 4.3).
@@ -734,7 +737,7 @@ print("30 steps: optim.AdamW equals decoupled_weight_decay, then adam_step, bit 
 #
 # 第一步里，不管梯度可不可信，每个参数都挪动 $\alpha$：$\hat v$ 只见过一个梯度，分不清信号和噪声。
 # 下面看 $2000$ 个参数，它们的梯度全是噪声，本来应该待着不动。对噪声来说，
-# $\hat m$ 的典型大小会逐渐缩小到单个梯度的 $\sqrt{(1 - \beta_1)/(1 + \beta_1)}$。请**预测**：
+# $\hat m$ 的典型大小会逐渐缩小到单个梯度的 $\sqrt{(1 - \beta_1)/(1 + \beta_1)}$。**先猜一猜**：
 # 第一步比后来的步子长几倍？
 # %%
 def wander(schedule, steps=300):
@@ -813,7 +816,7 @@ picture(fig, name="warmup",
 # ## 代价
 #
 # Adam 要保存 $m$ 和 $v$：又是两个与参数一样大的数组。SmolLM2（第 17 课）有 134,515,008 个参数，
-# 用 float32 存放。请**预测**：用 SGD 和用 Adam，参数、梯度和优化器状态各要多少内存？
+# 用 float32 存放。**先猜一猜**：用 SGD 和用 Adam，参数、梯度和优化器状态各要多少内存？
 # %%
 n = 134_515_008
 says("134,515,008", n)

@@ -471,7 +471,10 @@ def penalised_loss(theta):
 
 
 says("0.5", formulas.l1_penalty(theta, lam=0.5) / np.abs(theta).sum())
+says("1.25", formulas.l1_penalty(theta, lam=0.5))
 says("0.1", formulas.l2_penalty(theta, lam=0.1) / np.square(theta).sum())
+says("4.25", np.square(theta).sum())
+says("0.425", formulas.l2_penalty(theta, lam=0.1))
 recording = trace(penalised_loss, theta)
 gradient = recording.gradient("theta")
 assert np.allclose(gradient, (theta - target) + penalty_gradient(theta, 0.5, 0.1))
@@ -514,10 +517,12 @@ step(recording, en="Three pulls on theta: data, L1 and L2; on the way back their
 # 因子成了 $-1.1$：每一步都变号，而且大一成。从 1 出发，50 步之后是 117。本来要把参数压小的惩罚，
 # 反而让它爆炸。
 # %%
-runaway = [1.0]
+alpha_lambda, runaway = 1.05, [1.0]
 for _ in range(50):
-    runaway.append(runaway[-1] - 1.05 * penalty_gradient(runaway[-1], 0.0, 1.0))
+    runaway.append(runaway[-1] - alpha_lambda * penalty_gradient(runaway[-1], 0.0, 1.0))
 print("alpha lambda = 1.05:", *(f"{w:.2f}" for w in runaway[:5]), "...", f"{runaway[-1]:.0f}")
+says("1.05", alpha_lambda)
+says("-1.1", runaway[1])
 says("117", runaway[-1])
 
 # %% [markdown] lang="en"
@@ -592,6 +597,10 @@ def soft_threshold(theta, t):
 
 
 # %%
+says("1.9", soft_threshold(a, 0.1)[0])
+says("-0.9", soft_threshold(a, 0.1)[3])
+says("0.2", soft_threshold(a, 0.1)[1])
+says("0", soft_threshold(a, 0.1)[2])
 proximal_path = [a.copy()]
 for _ in range(100):
     w = proximal_path[-1]

@@ -290,6 +290,7 @@ zero = np.zeros((1, 1))
 b = np.array([0.0, np.log(3), np.arctanh(0.6), 0.0])  # sigma(log 3) = 3/4
 h_t, c_t = lstm_cell(zero, zero, np.array([[2.0]]), np.zeros((1, 4)), np.zeros((1, 4)), b)
 print("h_t, c_t =", h_t, c_t)
+says("0.6", np.tanh(b[2]))
 says("1.8", c_t)
 says("0.473", h_t)
 
@@ -364,6 +365,7 @@ def forget_bias(share, steps):
 for steps in (5, 50, 500):
     print(f"to keep half over {steps:3} steps: b = {forget_bias(0.5, steps):.2f}")
 says("4.27", forget_bias(0.5, 50))
+says("2.3", forget_bias(0.5, 500) - forget_bias(0.5, 50))
 far = 10**17
 with np.errstate(divide="ignore"):
     print(f"half over 1e17 steps: b = {-np.log(1 / 0.5 ** (1 / far) - 1)}, "

@@ -115,13 +115,13 @@ print("scores of 2000:", attend_one(1000 * q, K, V))
 # ## Why divide by the root of d?
 #
 # Suppose that a query and a key are $d$ numbers drawn at random, of mean 0 and variance 1. Each product
-# $q_i k_i$ then has variance 1 too, and $q \cdot k$ is a sum of $d$ of them. Predict: what is the variance of
+# $q_i k_i$ then has variance 1 too, and $q \cdot k$ is a sum of $d$ of them. **Predict:** what is the variance of
 # $q \cdot k$ for $d = 256$? And what will softmax make of scores of that size?
 # %% [markdown] lang="zh"
 # ## 为什么要除以 d 的平方根？
 #
 # 设查询和键各是 $d$ 个随机数，均值为 0，方差为 1。那么每个乘积 $q_i k_i$ 的方差也是 1，而 $q \cdot k$ 是 $d$
-# 个这样的乘积之和。猜一猜：$d = 256$ 时，$q \cdot k$ 的方差是多少？得分这么大，softmax 又会给出什么？
+# 个这样的乘积之和。**先猜一猜**：$d = 256$ 时，$q \cdot k$ 的方差是多少？得分这么大，softmax 又会给出什么？
 # %%
 rng = np.random.default_rng(0)
 sizes = [4, 16, 64, 256, 1024]
@@ -162,11 +162,21 @@ picture(fig, name="root_of_d",
 # of the weight. The derivative of softmax is $p_s(1 - p_s)$, which is near 0 where $p_s$ is near 0 or 1: such
 # a query learns hardly at all. Divided by $\sqrt d$ the scores have variance 1 for every $d$, and the largest
 # weight is a modest 11%: everything is still open.
+#
+# The dot product is not the only score. Older models had a small network, $v \cdot \tanh(q + k)$ (Bahdanau et
+# al., 2015), or a matrix between the two, $q\,W k$ (Luong et al., 2015). $\tanh$ keeps the first in bounds, so
+# it needs no root, but it costs a network's work for each pair. With $W = I/\sqrt d$ the second is ours; and a
+# dot product of all queries with all keys is a single matrix product, which is why it has won.
 # %% [markdown] lang="zh"
 # 方差就是 $d$，只有一点随机误差：$d = 256$ 时是 259，得分的典型大小是 $\sqrt{256} = 16$。对这样的得分做
 # softmax，训练还没开始，主意就已经拿定了：64 个键里碰巧选中一个，占去 89% 的权重。softmax 的导数是
 # $p_s(1 - p_s)$，$p_s$ 接近 0 或 1 时几乎为零，这样的查询很难学到东西。除以 $\sqrt d$ 之后，不论 $d$ 多大，得
 # 分的方差都是 1，最大的权重只有 11%：一切都还有商量的余地。
+#
+# 得分也不是只有点积一种算法。更早的模型用一个小网络，$v \cdot \tanh(q + k)$（Bahdanau et al., 2015），或者在
+# 两者之间放一个矩阵，$q\,W k$（Luong et al., 2015）。前者有 $\tanh$ 管着，不会太大，用不着开方，可是每一对都要
+# 走一遍网络；后者取 $W = I/\sqrt d$ 就是我们的得分。所有查询与所有键的点积只是一次矩阵乘法，它胜出的原因就在
+# 这里。
 # %%
 says("64", len(keys))
 p = formulas.softmax(dots[:, :64])
@@ -174,6 +184,10 @@ slope_plain = (p * (1 - p)).sum(axis=1).mean()
 p = formulas.softmax(dots / np.sqrt(1024))
 slope_scaled = (p * (1 - p)).sum(axis=1).mean()
 print(f"sum of p (1 - p) at d = 1024: unscaled {slope_plain:.3f}, scaled {slope_scaled:.3f}")
+
+print("her, additive score:", formulas.additive_scores(q[None], K, v=np.ones(4))[0])
+print("her, with a matrix: ", formulas.general_scores(q[None], K, W=np.eye(4) / np.sqrt(4))[0])
+print("her, dot product:   ", formulas.dot_scores(q[None], K)[0])
 
 # %% [markdown] lang="en"
 # ## All queries at once, and no look at the future
@@ -312,12 +326,12 @@ print(split_heads(x3, 2))
 # ## Attention does not know what order is
 #
 # Look at the formula of $o$ once more: it is a sum over $s$, and a sum does not care for the order of its
-# terms. "Dog bites man" and "man bites dog" have the same keys and values. Predict what the last query gets
+# terms. "Dog bites man" and "man bites dog" have the same keys and values. **Predict** what the last query gets
 # when the words before it are shuffled.
 # %% [markdown] lang="zh"
 # ## 注意力不知道什么是先后
 #
-# 再看一眼 $o$ 的公式：它是对 $s$ 求和，而求和不在乎各项的先后。“狗咬人”和“人咬狗”的键和值完全一样。猜一猜：把
+# 再看一眼 $o$ 的公式：它是对 $s$ 求和，而求和不在乎各项的先后。“狗咬人”和“人咬狗”的键和值完全一样。**先猜一猜**：把
 # 前面的词打乱，最后一个查询得到的结果会怎样变？
 # %%
 order = np.array([2, 0, 3, 1])
@@ -374,9 +388,16 @@ qr, kr = rng.standard_normal((2, 8))
 for t, s in ((9, 7), (5, 3), (5, 1)):
     print(f"query at {t}, key at {s}: product {rotate(qr, t) @ rotate(kr, s):7.4f}")
 print("as minillm turns it:", np.allclose(rotate(qr, 5), formulas.rope(qr[None], np.array([5]))[0]))
+fixed = formulas.sinusoidal_positions(np.arange(10.0), 8)  # (10, 8): a vector for each position
+print("sines and cosines:", [f"{fixed[t] @ fixed[s]:.4f}" for t, s in ((9, 7), (5, 3), (5, 1))])
+says("2.56", fixed[9] @ fixed[7])
+says("2.56", fixed[5] @ fixed[3])
 
 # %% [markdown] lang="en"
-# Positions 9 and 7 give the same product as 5 and 3; 5 and 1 give another one.
+# Positions 9 and 7 give the same product as 5 and 3; 5 and 1 give another one. The first transformer used the
+# same angles in another way: it *added* their sines and cosines to the token's vector
+# (`formulas.sinusoidal_positions`; Vaswani et al., 2017). Among themselves these vectors have the same
+# property, 2.56 for 9 and 7 as for 5 and 3; but once added they mix with what the token says.
 #
 # ## A whole transformer
 #
@@ -392,10 +413,14 @@ print("as minillm turns it:", np.allclose(rotate(qr, 5), formulas.rope(qr[None],
 # branch, "pre-norm": the branch always reads numbers of one scale, and the stream itself is never squeezed.
 # At the end the product with the token table gives the logits, and the loss is the article's (section 4.1).
 #
-# Here is all of it. The parameters are those of `minillm.models.GPT`; the way through them is written out,
-# with switches for the mistakes that we want to see.
+# Two small functions are still new. The norm takes off the mean of a position's numbers and divides by their
+# spread; newer models (lesson 17) leave the mean alone and divide by the root mean square. And the MLP bends
+# numbers by **GELU**, $x\,\Phi(x)$, where $\Phi(x)$ is the chance that a normal random number is below $x$.
+# Try $x = (1, 2, 3, 6)$ by hand: its mean is 3. What becomes of it if you add 10 to every number?
 # %% [markdown] lang="zh"
-# 9 与 7、5 与 3，点积一样；5 与 1 就不同了。
+# 9 与 7、5 与 3，点积一样；5 与 1 就不同了。最早的 Transformer 用的是同样的角度，用法不同：把它们的正弦和余弦
+# *加*到词元的向量上（`formulas.sinusoidal_positions`；Vaswani et al., 2017）。这些向量之间也有同样的性质，9 与
+# 7、5 与 3 都是 2.56；可是一旦加上去，就和词元本身的内容混在一起了。
 #
 # ## 完整的 Transformer
 #
@@ -408,6 +433,42 @@ print("as minillm turns it:", np.allclose(rotate(qr, 5), formulas.rope(qr[None],
 # 一路流过去的向量 $x$ 叫**残差流**。正因为是相加，梯度从损失到第一层有一条直路。**归一化**（层归一化）放在每
 # 个分支*之前*，即 pre-norm：分支读到的数总是同一尺度，而残差流本身从不被压扁。最后与词元表相乘得到 logits，损
 # 失就是文章 4.1 节的交叉熵。
+#
+# 还有两个小函数没有见过。归一化先减去这个位置各个数的均值，再除以它们的离散程度；较新的模型（第 17 课）不管均
+# 值，直接除以均方根。MLP 则用 **GELU** 把数弯一弯：$x\,\Phi(x)$，其中 $\Phi(x)$ 是正态随机数小于 $x$ 的概率。
+# 请拿 $x = (1, 2, 3, 6)$ 手算一次，它的均值是 3。如果每个数都加 10，结果会怎样？
+# %%
+numbers, ones = np.array([1.0, 2, 3, 6]), np.ones(4)
+for name, x in (("x", numbers), ("2 x", 2 * numbers), ("x + 10", numbers + 10)):
+    print(f"{name:7} layer_norm {formulas.layer_norm(x, ones)}   rms_norm {formulas.rms_norm(x, ones)}")
+says("1.60", formulas.layer_norm(numbers, ones)[3])
+says("1.60", formulas.layer_norm(numbers + 10, ones)[3])
+says("1.70", formulas.rms_norm(numbers, ones)[3])
+says("1.22", formulas.rms_norm(numbers + 10, ones)[3])
+
+bent = np.array([-3.0, -1, 0, 1, 3])
+print("gelu of", bent, "is", formulas.gelu(bent), "  chance below x:", formulas.normal_cdf(bent))
+says("0.84", formulas.gelu(np.array(1.0)))
+says("0.84", formulas.normal_cdf(np.array(1.0)))
+says("-0.16", formulas.gelu(np.array(-1.0)))
+says("-0.004", formulas.gelu(np.array(-3.0)))
+grid = np.linspace(-6, 6, 1201)
+by_tanh = np.abs(formulas.gelu_tanh(grid) - formulas.gelu(grid)).max()
+print(f"GELU by tanh, as GPT-2 has it: off by at most {by_tanh:.5f}")
+says("0.0005", by_tanh)
+
+# %% [markdown] lang="en"
+# The last number, 6, becomes 1.60; twice $x$ and $x + 10$ give the same. Without the mean (`rms_norm`) it is
+# 1.70, the doubling does nothing either, but adding 10 does: 1.22. GELU keeps 0.84 of 1, since 0.84 of all
+# normal numbers lie below 1, and lets through almost all of a large number; of -1 it leaves -0.16, of -3
+# hardly anything (-0.004). GPT-2 computes it by way of $\tanh$, which is off by 0.0005 at most.
+#
+# Here is all of it. The parameters are those of `minillm.models.GPT`; the way through them is written out,
+# with switches for the mistakes that we want to see.
+# %% [markdown] lang="zh"
+# 最后一个数 6 变成 1.60；$2x$ 和 $x + 10$ 的结果也一样。不减均值时（`rms_norm`）是 1.70，加倍同样不起作用，加 10
+# 却有影响：成了 1.22。GELU 把 1 变成 0.84，因为正态随机数有 0.84 的概率小于 1；大的数几乎原样放行；-1 只剩下
+# -0.16，-3 几乎什么也不剩（-0.004）。GPT-2 是借助 $\tanh$ 来算的，误差最多 0.0005。
 #
 # 下面是全部代码。参数取自 `minillm.models.GPT`，怎么一步步算则全写在这里，还留了几个开关，用来重现那些常见的
 # 错。
@@ -486,7 +547,7 @@ says("0.05", likeness(model, some[:1], True)[-1])
 #
 # $$L_{\min} = \frac{5 \log 10 + 7 \cdot 0}{12}.$$
 #
-# Three models train side by side: one without a mask, one without positions, and a right one. Predict how low
+# Three models train side by side: one without a mask, one without positions, and a right one. **Predict** how low
 # each loss will go.
 # %% [markdown] lang="zh"
 # 每次注意力都在取平均，平均的平均的平均，最后全都一样：没有相加，4 个块之后各位置已经像到 0.999，谁是谁再也分
@@ -501,7 +562,7 @@ says("0.05", likeness(model, some[:1], True)[-1])
 #
 # $$L_{\min} = \frac{5 \log 10 + 7 \cdot 0}{12}.$$
 #
-# 三个模型并排训练：一个没有掩码，一个没有位置，一个完全正确。猜一猜，三条损失曲线各能降到多低？
+# 三个模型并排训练：一个没有掩码，一个没有位置，一个完全正确。**先猜一猜**：三条损失曲线各能降到多低？
 # %%
 L, BAR = 6, 10  # digits; the token between question and answer
 
@@ -607,13 +668,13 @@ with no_grad():
 #
 # The weights $p_{ts}$ say for each position where it looked. When the model writes the first digit of the
 # answer, it stands on the bar, position 6, and should look at position 5; then one step back each time. A
-# fixed distance would not do: the distance grows by 2 from one answer to the next. Predict what the heat map
+# fixed distance would not do: the distance grows by 2 from one answer to the next. **Predict** what the heat map
 # looks like.
 # %% [markdown] lang="zh"
 # ## 它在看哪里？
 #
 # 权重 $p_{ts}$ 告诉我们每个位置看了哪里。写答案的第一个数字时，模型站在竖线上，即位置 6，应该去看位置 5；之后
-# 每次往前退一位。只记“往回数几位”是不行的，因为每写一个数字，距离就增加 2。猜一猜，热图会是什么样子？
+# 每次往前退一位。只记“往回数几位”是不行的，因为每写一个数字，距离就增加 2。**先猜一猜**：热图会是什么样子？
 # %%
 reader = trained["right"]
 with no_grad():

@@ -32,10 +32,10 @@ def scale_cases(rng):
 
 def run_scale(function, X, a, BLOCK):
     if not is_kernel(function):
-        return function(X, a)
+        return (function(X, a),)
     out = np.full_like(X, 77.0)  # what is not written stays
     run_triton(function, len(X), X, out, a, X.shape[1], BLOCK=BLOCK)
-    return out
+    return (out,)
 
 
 @triton.jit
@@ -65,6 +65,40 @@ def scale_half_masked(X, OUT, a, V, BLOCK: tl.constexpr):
     j = tl.arange(0, BLOCK)
     x = tl.load(X + row * V + j, mask=j < V)
     tl.store(OUT + row + j, a * x, mask=j < V)
+
+
+@triton.jit
+def scale_not_stored(X, OUT, a, V, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    j = tl.arange(0, BLOCK)
+    a * tl.load(X + row * V + j, mask=j < V)
+
+
+@triton.jit
+def scale_into_x(X, OUT, a, V, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    j = tl.arange(0, BLOCK)
+    tl.store(X + row * V + j, a * tl.load(X + row * V + j, mask=j < V), mask=j < V)
+
+
+@triton.jit
+def scale_copied(X, OUT, a, V, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    j = tl.arange(0, BLOCK)
+    tl.store(OUT + row * V + j, tl.load(X + row * V + j, mask=j < V), mask=j < V)
+
+
+@triton.jit
+def scale_same_row(X, OUT, a, V, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    j = tl.arange(0, BLOCK)
+    tl.store(OUT + row * V + j, a * tl.load(X + j, mask=j < V), mask=j < V)
+
+
+@triton.jit
+def scale_indexed(X, OUT, a, V, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    OUT[row] = a * X[row]
 
 
 # ---- online_softmax ----------------------------------------------------------------------------------
@@ -190,6 +224,79 @@ def online_first_block(X, M, S, V, BLOCK: tl.constexpr):
     tl.store(S + row, tl.sum(tl.exp(x - m), axis=0))
 
 
+@triton.jit
+def online_from_zero(X, M, S, V, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    m = 0.0
+    s = 0.0
+    for start in range(0, V, BLOCK):
+        j = start + tl.arange(0, BLOCK)
+        x = tl.load(X + row * V + j, mask=j < V, other=float("-inf")).to(tl.float32)
+        m_new = tl.maximum(m, tl.max(x, axis=0))
+        s = s * tl.exp(m - m_new) + tl.sum(tl.exp(x - m_new), axis=0)
+        m = m_new
+    tl.store(M + row, m)
+    tl.store(S + row, s)
+
+
+@triton.jit
+def online_logarithm(X, M, S, V, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    m = float("-inf")
+    s = 0.0
+    for start in range(0, V, BLOCK):
+        j = start + tl.arange(0, BLOCK)
+        x = tl.load(X + row * V + j, mask=j < V, other=float("-inf")).to(tl.float32)
+        m_new = tl.maximum(m, tl.max(x, axis=0))
+        s = s * tl.exp(m - m_new) + tl.sum(tl.exp(x - m_new), axis=0)
+        m = m_new
+    tl.store(M + row, m)
+    tl.store(S + row, tl.log(s))
+
+
+@triton.jit
+def online_same_block(X, M, S, V, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    m = float("-inf")
+    s = 0.0
+    for _ in range(0, V, BLOCK):
+        j = tl.arange(0, BLOCK)
+        x = tl.load(X + row * V + j, mask=j < V, other=float("-inf")).to(tl.float32)
+        m_new = tl.maximum(m, tl.max(x, axis=0))
+        s = s * tl.exp(m - m_new) + tl.sum(tl.exp(x - m_new), axis=0)
+        m = m_new
+    tl.store(M + row, m)
+    tl.store(S + row, s)
+
+
+@triton.jit
+def online_forgotten(X, M, S, V, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    m = float("-inf")
+    s = 0.0
+    for start in range(0, V, BLOCK):
+        j = start + tl.arange(0, BLOCK)
+        x = tl.load(X + row * V + j, mask=j < V, other=float("-inf")).to(tl.float32)
+        m = tl.maximum(m, tl.max(x, axis=0))
+        s = tl.sum(tl.exp(x - m), axis=0)
+    tl.store(M + row, m)
+    tl.store(S + row, s)
+
+
+@triton.jit
+def online_maximum_not_kept(X, M, S, V, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    m = float("-inf")
+    s = 0.0
+    for start in range(0, V, BLOCK):
+        j = start + tl.arange(0, BLOCK)
+        x = tl.load(X + row * V + j, mask=j < V, other=float("-inf")).to(tl.float32)
+        m_new = tl.maximum(m, tl.max(x, axis=0))
+        s = s * tl.exp(m - m_new) + tl.sum(tl.exp(x - m_new), axis=0)
+    tl.store(M + row, m)
+    tl.store(S + row, s)
+
+
 # ---- cross_entropy_grad ------------------------------------------------------------------------------
 
 
@@ -204,10 +311,10 @@ def grad_cases(rng):
 def run_grad(function, X, Y, scale, BLOCK):
     m, s = max_and_sum(X)
     if not is_kernel(function):
-        return function(X, Y, m, s, scale)
+        return (function(X, Y, m, s, scale),)
     out = np.full_like(X, 77.0)
     run_triton(function, len(X), X, Y, m, s, out, X.shape[1], scale, BLOCK=BLOCK)
-    return out
+    return (out,)
 
 
 def softmax_minus_one_hot(X, Y, m, s, scale):
@@ -293,15 +400,88 @@ def grad_stray(X, Y, M, S, DX, V, scale, BLOCK: tl.constexpr):
         tl.store(DX + row * V + j, d.to(DX.dtype.element_ty))
 
 
+@triton.jit
+def grad_no_maximum(X, Y, M, S, DX, V, scale, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    y, s = tl.load(Y + row), tl.load(S + row)
+    for start in range(0, V, BLOCK):
+        j = start + tl.arange(0, BLOCK)
+        x = tl.load(X + row * V + j, mask=j < V, other=float("-inf")).to(tl.float32)
+        d = scale * (tl.exp(x) / s - tl.where(j == y, 1.0, 0.0))
+        tl.store(DX + row * V + j, d.to(DX.dtype.element_ty), mask=j < V)
+
+
+@triton.jit
+def grad_first_label(X, Y, M, S, DX, V, scale, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    y, m, s = tl.load(Y), tl.load(M), tl.load(S)
+    for start in range(0, V, BLOCK):
+        j = start + tl.arange(0, BLOCK)
+        x = tl.load(X + row * V + j, mask=j < V, other=float("-inf")).to(tl.float32)
+        d = scale * (tl.exp(x - m) / s - tl.where(j == y, 1.0, 0.0))
+        tl.store(DX + row * V + j, d.to(DX.dtype.element_ty), mask=j < V)
+
+
+@triton.jit
+def grad_of_the_label_alone(X, Y, M, S, DX, V, scale, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    y, m, s = tl.load(Y + row), tl.load(M + row), tl.load(S + row)
+    for start in range(0, V, BLOCK):
+        j = start + tl.arange(0, BLOCK)
+        x = tl.load(X + row * V + j, mask=j < V, other=float("-inf")).to(tl.float32)
+        d = scale * tl.where(j == y, tl.exp(x - m) / s - 1.0, 0.0)
+        tl.store(DX + row * V + j, d.to(DX.dtype.element_ty), mask=j < V)
+
+
+@triton.jit
+def grad_to_the_label(X, Y, M, S, DX, V, scale, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    y, m, s = tl.load(Y + row), tl.load(M + row), tl.load(S + row)
+    for start in range(0, V, BLOCK):
+        j = start + tl.arange(0, BLOCK)
+        x = tl.load(X + row * V + j, mask=j < V, other=float("-inf")).to(tl.float32)
+        d = scale * (tl.where(j == y, 1.0, 0.0) - tl.exp(x - m) / s)
+        tl.store(DX + row * V + j, d.to(DX.dtype.element_ty), mask=j < V)
+
+
+@triton.jit
+def grad_softmax_alone(X, Y, M, S, DX, V, scale, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    m, s = tl.load(M + row), tl.load(S + row)
+    for start in range(0, V, BLOCK):
+        j = start + tl.arange(0, BLOCK)
+        x = tl.load(X + row * V + j, mask=j < V, other=float("-inf")).to(tl.float32)
+        tl.store(DX + row * V + j, (tl.exp(x - m) / s).to(DX.dtype.element_ty), mask=j < V)
+
+
+@triton.jit
+def grad_label_number(X, Y, M, S, DX, V, scale, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    y, m, s = tl.load(Y + row), tl.load(M + row), tl.load(S + row)
+    for start in range(0, V, BLOCK):
+        j = start + tl.arange(0, BLOCK)
+        x = tl.load(X + row * V + j, mask=j < V, other=float("-inf")).to(tl.float32)
+        d = scale * (tl.exp(x - m) / s - y)
+        tl.store(DX + row * V + j, d.to(DX.dtype.element_ty), mask=j < V)
+
+
 EXERCISES = [
     Exercise(
         name="scale_rows",
         cases=scale_cases,
         run=run_scale,
         reference=lambda X, a: (a * X.astype(np.float32)).astype(X.dtype),
+        outputs=("OUT",),
+        statement_zh="""
+            OUT[r, j] = a X[r, j]，每一行 r 由一个程序实例负责。
+
+            X、OUT：指向 (R, V) 的指针，一行接一行存放。a：一个数。V：一行的长度。
+            BLOCK：2 的幂，不小于 V。
+            行以外的地方，既不读也不写。
+            """,
         hints=[
             ("four lines: which row am I, which columns, load, store. `double` above has all of them, for "
-             "a list instead of rows.",
+             "a list instead of rows. (Where the check shows 77, nothing was written.)",
              "只要四行：我是哪一行、哪些列、加载、写回。上面的 `double` 都有，只不过它处理的是一串数，而"
              "不是一行行。"),
             ("the row begins at `row * V`, not at `row * BLOCK`; the columns are `tl.arange(0, BLOCK)`.",
@@ -326,6 +506,25 @@ EXERCISES = [
             "row_without_length": (scale_half_masked,
                                    "the load is right, but the store begins at `row` and not at "
                                    "`row * V`.", "加载是对的，但写回从 `row` 开始了，应当是 `row * V`。"),
+            "not_stored": (scale_not_stored,
+                "nothing was written (77 is what was there before): the kernel returns nothing, it ends "
+                "with tl.store(OUT + ..., ..., mask=...).",
+                "什么都没有写（77 是原来放在那里的数）：内核不返回结果，最后要用 tl.store(OUT + ..., "
+                "..., mask=...) 写回。"),
+            "into_x": (scale_into_x,
+                "the result was stored into X: it belongs into OUT (77 is what was there before).",
+                "结果写到 X 里去了：应当写到 OUT（77 是原来放在那里的数）。"),
+            "copied": (scale_copied,
+                "X is copied as it is: multiply by a.",
+                "只是把 X 原样抄了过去：还要乘 a。"),
+            "same_row": (scale_same_row,
+                "every program reads row 0: add `row * V` to X's pointers too.",
+                "每个程序实例读的都是第 0 行：X 的指针也要加上 `row * V`。"),
+            "indexed": (scale_indexed,
+                "X and OUT are pointers, not arrays, and have no [...]: read with tl.load(X + row * V + "
+                "j, mask=j < V), and write with tl.store(OUT + ...).",
+                "X 和 OUT 是指针，不是数组，不能用 [...]：读要用 tl.load(X + row * V + j, mask=j < V)，写"
+                "要用 tl.store(OUT + ...)。"),
         },
         why=("each program owns one row, and the mask cuts its block to the row's length. On a GPU all "
              "programs run at the same time; nothing orders them, and since no two write the same "
@@ -338,6 +537,15 @@ EXERCISES = [
         cases=online_cases,
         run=run_online,
         reference=max_and_sum,
+        statement_zh="""
+            M[r] = max_j X[r, j]，S[r] = sum_j exp(X[r, j] - M[r])，每一行 r 由一个程序实例负责。
+
+            一行只读一遍，一块一块地读：
+                m' = max(m, 这一块的最大值),   s' = s exp(m - m') + sum exp(x - m')
+
+            X：指向 (R, V) 的指针，一行接一行存放，float32 或 float16。M、S：指向 (R,) 的指针，float32。
+            V：一行的长度。BLOCK：2 的幂，可以比 V 小，也可以比 V 大。
+            """,
         hints=[
             ("it is `online_numpy`, with a load in place of the slice, and the mask's `other` chosen so "
              "that a place beyond the row takes part neither in the maximum nor in the sum.",
@@ -382,6 +590,21 @@ EXERCISES = [
                             "only the first block of the row is read: walk through it with "
                             "`for start in range(0, V, BLOCK)`.",
                             "只读了这一行的第一块：要用 `for start in range(0, V, BLOCK)` 走完整行。"),
+            "from_zero": (online_from_zero,
+                "m starts at 0, which wins over a row of negative numbers: start at float(\"-inf\").",
+                "m 从 0 开始，碰上一整行负数，0 就成了最大值：应从 float(\"-inf\") 开始。"),
+            "same_block": (online_same_block,
+                "each round reads the first block again: the columns are start + tl.arange(0, BLOCK).",
+                "每一轮读的都是第一块：列号应是 start + tl.arange(0, BLOCK)。"),
+            "forgotten": (online_forgotten,
+                "s holds the last block alone: add to what was there, s * tl.exp(m - m_new) + ...",
+                "s 里只剩下最后一块：要加到原来的上面，s * tl.exp(m - m_new) + ……"),
+            "logarithm": (online_logarithm,
+                "this is the logarithm of the sum: S is to be the sum itself.",
+                "这是和的对数：S 要的是和本身。"),
+            "maximum_not_kept": (online_maximum_not_kept,
+                "m is still -inf in the end: the last line of each round is m = m_new.",
+                "到最后 m 仍是 -inf：每一轮的最后一行应是 m = m_new。"),
         },
         outputs=("M", "S"),
         rtol=2e-6,
@@ -398,6 +621,15 @@ EXERCISES = [
         cases=grad_cases,
         run=run_grad,
         reference=softmax_minus_one_hot,
+        outputs=("DX",),
+        statement_zh="""
+            DX[r, j] = scale (exp(X[r, j] - M[r]) / S[r] - [j = Y[r]])，
+            每一行 r 由一个程序实例负责，一块一块地算。
+
+            X、DX：指向 (R, V) 的指针，一行接一行存放，float32 或 float16。Y：(R,)，标签。
+            M、S：(R,)，就是 `online_softmax` 的结果。scale：N 行的平均损失取 1/N。
+            V：一行的长度。BLOCK：2 的幂，可以比 V 小，也可以比 V 大。
+            """,
         hints=[
             ("three scalars come first: the row's label, m and s, one `tl.load` each. Then blocks as before.",
              "先取三个标量：这一行的标签、m 和 s，各用一次 `tl.load`。然后照旧一块一块地走。"),
@@ -429,6 +661,27 @@ EXERCISES = [
             "stray": (grad_stray,
                       "the last block is stored beyond the row: the store needs `mask=j < V` too.",
                       "最后一块写到了行外：写回也要带 `mask=j < V`。"),
+            "no_maximum": (grad_no_maximum,
+                "S[r] is a sum of exp(x - M[r]): the exponential above the line needs the same M[r], or "
+                "it overflows.",
+                "S[r] 是 exp(x - M[r]) 的和：分子的指数里也要减去 M[r]，否则会上溢。"),
+            "first_label": (grad_first_label,
+                "label, m and s are those of row 0 for every row: load them at `Y + row`, `M + row`, `S + "
+                "row`.",
+                "每一行用的都是第 0 行的标签、m 和 s：要从 `Y + row`、`M + row`、`S + row` 加载。"),
+            "label_alone": (grad_of_the_label_alone,
+                "only the label's column is filled: the others get their probability times scale.",
+                "只填了标签那一列：别的列要填概率乘 scale。"),
+            "to_the_label": (grad_to_the_label,
+                "the sign is flipped: the gradient is p minus the one-hot row.",
+                "符号反了：梯度是 p 减去 one-hot 行。"),
+            "softmax_alone": (grad_softmax_alone,
+                "this is the softmax: the label's column needs 1 less, and all of it the factor `scale`.",
+                "这只是 softmax：标签那一列还要减 1，整个再乘 `scale`。"),
+            "label_number": (grad_label_number,
+                "the label's number itself is subtracted from every column: subtract 1 where `j == y`, "
+                "with tl.where.",
+                "把标签的编号从每一列里都减掉了：要用 tl.where 只在 `j == y` 处减 1。"),
         },
         rtol=3e-6,
         atol=2e-7,

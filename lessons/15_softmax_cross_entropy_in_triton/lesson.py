@@ -437,6 +437,8 @@ for line in recorded.of("online_softmax", 0):
 for r in range(2):
     print("program", r, " m:", recorded.history("online_softmax", "m", r),
           " s:", np.round(recorded.history("online_softmax", "s", r), 4).tolist())
+step(recorded, en="The online softmax of two rows, a program each: follow m and s as the pieces come in",
+     zh="两行的在线 softmax，每行一个程序实例：跟踪 m 和 s，看它们随每一段怎样变化")
 
 # %% [markdown] lang="en"
 # In program 0 the maximum grows with the first two pieces and then stays at 5: for the third piece the
@@ -743,8 +745,18 @@ smoothed = kernels.softmax_cross_entropy(x_small, y_small, label_smoothing=0.1, 
 assert np.isclose(smoothed, formulas.softmax_cross_entropy(x_small, y_small, label_smoothing=0.1), rtol=1e-6)
 print(f"loss {ours[0]:.4f}, with smoothing 0.1 {smoothed:.4f}")
 says("16", 16)
+by_rows = formulas.cross_entropy_rows(x_small.astype(np.float64), y_small, None, 0.1)  # (R,)
+d_rows = formulas.cross_entropy_rows_gradient(x_small.astype(np.float64), y_small, None, 0.1)  # (R, V)
+assert np.isclose(smoothed, by_rows.mean(), rtol=1e-6)
+d_kernel = kernels.softmax_cross_entropy(x_small, y_small, label_smoothing=0.1, backend="triton")[2]
+assert np.allclose(d_kernel, d_rows / len(y_small), rtol=1e-5, atol=1e-8)
+print("rows of the gradient sum to", np.round(d_rows.sum(axis=1), 12) + 0.0)
 
 # %% [markdown] lang="en"
+# Section 6 is in the package too, row by row: `formulas.cross_entropy_rows` and
+# `formulas.cross_entropy_rows_gradient` take smoothing and class weights, and the kernel's numbers are held to
+# them. Smoothed or not, each row of the gradient sums to 0.
+#
 # So: each logit must travel **twice**, in as a logit and out as a gradient. Op by op it travels ten times.
 # One program a row, masks at the edges, and the sum kept relative to a running maximum bring it down to
 # two.
@@ -752,6 +764,9 @@ says("16", 16)
 # To look inside the package's kernel, line by line, with addresses, masks and the running numbers:
 # `minillm step triton:cross-entropy`. Lesson 16 does the same for Adam.
 # %% [markdown] lang="zh"
+# 第 6 节的式子，包里也有，逐行给出：`formulas.cross_entropy_rows` 和 `formulas.cross_entropy_rows_gradient` 可
+# 以带平滑和类别权重，内核的结果就是与它们对照的。不论平滑与否，梯度每行之和都是 0。
+#
 # 结论：每个 logit 只需搬**两趟**，进来时是 logit，出去时是梯度；逐个运算地算，要搬十趟。一行一个程序实例，
 # 边缘加掩码，求和时始终以当前最大值为基准，就从十趟降到了两趟。
 #

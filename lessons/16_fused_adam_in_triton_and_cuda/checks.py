@@ -105,6 +105,48 @@ def moments_swapped(G, M, V, n, beta1, one_minus_beta1, beta2, one_minus_beta2, 
     tl.store(V + i, one_minus_beta2 * tl.load(V + i, mask=mask) + beta2 * (g * g), mask=mask)
 
 
+@triton.jit
+def moments_sums(G, M, V, n, beta1, one_minus_beta1, beta2, one_minus_beta2, TILE: tl.constexpr):
+    i = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    mask = i < n
+    g = tl.load(G + i, mask=mask)
+    tl.store(M + i, beta1 * tl.load(M + i, mask=mask) + g, mask=mask)
+    tl.store(V + i, beta2 * tl.load(V + i, mask=mask) + g * g, mask=mask)
+
+
+@triton.jit
+def moments_of_m(G, M, V, n, beta1, one_minus_beta1, beta2, one_minus_beta2, TILE: tl.constexpr):
+    i = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    mask = i < n
+    m = beta1 * tl.load(M + i, mask=mask) + one_minus_beta1 * tl.load(G + i, mask=mask)
+    tl.store(M + i, m, mask=mask)
+    tl.store(V + i, beta2 * tl.load(V + i, mask=mask) + one_minus_beta2 * (m * m), mask=mask)
+
+
+@triton.jit
+def moments_not_stored(G, M, V, n, beta1, one_minus_beta1, beta2, one_minus_beta2, TILE: tl.constexpr):
+    i = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    mask = i < n
+    tl.load(G + i, mask=mask)
+
+
+@triton.jit
+def moments_only_m(G, M, V, n, beta1, one_minus_beta1, beta2, one_minus_beta2, TILE: tl.constexpr):
+    i = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    mask = i < n
+    g = tl.load(G + i, mask=mask)
+    tl.store(M + i, beta1 * tl.load(M + i, mask=mask) + one_minus_beta1 * g, mask=mask)
+
+
+@triton.jit
+def moments_by_program(G, M, V, n, beta1, one_minus_beta1, beta2, one_minus_beta2, TILE: tl.constexpr):
+    i = tl.program_id(0) + tl.arange(0, TILE)
+    mask = i < n
+    g = tl.load(G + i, mask=mask)
+    tl.store(M + i, beta1 * tl.load(M + i, mask=mask) + one_minus_beta1 * g, mask=mask)
+    tl.store(V + i, beta2 * tl.load(V + i, mask=mask) + one_minus_beta2 * (g * g), mask=mask)
+
+
 # ---- fused_adam --------------------------------------------------------------------------------------
 
 
@@ -229,6 +271,76 @@ def adam_upwards(THETA, G, M, V, n, alpha, beta1, one_minus_beta1, beta2, one_mi
     tl.store(V + i, v, mask=mask)
 
 
+@triton.jit
+def adam_no_root(THETA, G, M, V, n, alpha, beta1, one_minus_beta1, beta2, one_minus_beta2, c1, c2, eps,
+                 TILE: tl.constexpr):
+    i = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    mask = i < n
+    g = tl.load(G + i, mask=mask)
+    m = beta1 * tl.load(M + i, mask=mask) + one_minus_beta1 * g
+    v = beta2 * tl.load(V + i, mask=mask) + one_minus_beta2 * (g * g)
+    update = tl.div_rn(alpha, tl.div_rn(v, c2) + eps) * tl.div_rn(m, c1)
+    tl.store(THETA + i, tl.load(THETA + i, mask=mask) - update, mask=mask)
+    tl.store(M + i, m, mask=mask)
+    tl.store(V + i, v, mask=mask)
+
+
+@triton.jit
+def adam_no_eps(THETA, G, M, V, n, alpha, beta1, one_minus_beta1, beta2, one_minus_beta2, c1, c2, eps,
+                TILE: tl.constexpr):
+    i = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    mask = i < n
+    g = tl.load(G + i, mask=mask)
+    m = beta1 * tl.load(M + i, mask=mask) + one_minus_beta1 * g
+    v = beta2 * tl.load(V + i, mask=mask) + one_minus_beta2 * (g * g)
+    update = tl.div_rn(alpha, tl.sqrt_rn(tl.div_rn(v, c2))) * tl.div_rn(m, c1)
+    tl.store(THETA + i, tl.load(THETA + i, mask=mask) - update, mask=mask)
+    tl.store(M + i, m, mask=mask)
+    tl.store(V + i, v, mask=mask)
+
+
+@triton.jit
+def adam_corrections_exchanged(THETA, G, M, V, n, alpha, beta1, one_minus_beta1, beta2, one_minus_beta2, c1, c2, eps,
+                               TILE: tl.constexpr):
+    i = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    mask = i < n
+    g = tl.load(G + i, mask=mask)
+    m = beta1 * tl.load(M + i, mask=mask) + one_minus_beta1 * g
+    v = beta2 * tl.load(V + i, mask=mask) + one_minus_beta2 * (g * g)
+    update = tl.div_rn(alpha, tl.sqrt_rn(tl.div_rn(v, c1)) + eps) * tl.div_rn(m, c2)
+    tl.store(THETA + i, tl.load(THETA + i, mask=mask) - update, mask=mask)
+    tl.store(M + i, m, mask=mask)
+    tl.store(V + i, v, mask=mask)
+
+
+@triton.jit
+def adam_corrected_by_product(THETA, G, M, V, n, alpha, beta1, one_minus_beta1, beta2, one_minus_beta2, c1, c2, eps,
+                              TILE: tl.constexpr):
+    i = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    mask = i < n
+    g = tl.load(G + i, mask=mask)
+    m = beta1 * tl.load(M + i, mask=mask) + one_minus_beta1 * g
+    v = beta2 * tl.load(V + i, mask=mask) + one_minus_beta2 * (g * g)
+    update = tl.div_rn(alpha, tl.sqrt_rn(v * c2) + eps) * (m * c1)
+    tl.store(THETA + i, tl.load(THETA + i, mask=mask) - update, mask=mask)
+    tl.store(M + i, m, mask=mask)
+    tl.store(V + i, v, mask=mask)
+
+
+@triton.jit
+def adam_no_rate(THETA, G, M, V, n, alpha, beta1, one_minus_beta1, beta2, one_minus_beta2, c1, c2, eps,
+                 TILE: tl.constexpr):
+    i = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    mask = i < n
+    g = tl.load(G + i, mask=mask)
+    m = beta1 * tl.load(M + i, mask=mask) + one_minus_beta1 * g
+    v = beta2 * tl.load(V + i, mask=mask) + one_minus_beta2 * (g * g)
+    update = tl.div_rn(tl.div_rn(m, c1), tl.sqrt_rn(tl.div_rn(v, c2)) + eps)
+    tl.store(THETA + i, tl.load(THETA + i, mask=mask) - update, mask=mask)
+    tl.store(M + i, m, mask=mask)
+    tl.store(V + i, v, mask=mask)
+
+
 # ---- round_stochastically ----------------------------------------------------------------------------
 
 
@@ -267,12 +379,36 @@ def lower_half(x, r):
     return ((x.view(np.uint32) + r) & np.uint32(0x0000FFFF)).view(f32)
 
 
+def value_not_bits(x, r):
+    return ((x.astype(np.int64).astype(np.uint32) + r) & np.uint32(0xFFFF0000)).view(f32)
+
+
+def bits_returned(x, r):
+    return (x.view(np.uint32) + r) & np.uint32(0xFFFF0000)
+
+
+def cut_first(x, r):
+    return ((x.view(np.uint32) & np.uint32(0xFFFF0000)) + r).view(f32)
+
+
+def subtracted(x, r):
+    return ((x.view(np.uint32) - r) & np.uint32(0xFFFF0000)).view(f32)
+
+
 EXERCISES = [
     Exercise(
         name="moments",
         cases=moments_cases,
         run=run_moments,
         reference=both_moments,
+        statement_zh="""
+            原地更新 m = beta1 m + (1 - beta1) g 和 v = beta2 v + (1 - beta2) (g g)，
+            每一片由一个程序实例负责。
+
+            G、M、V：指向 (n,) 的指针，float32；M 和 V 要改动。n：元素个数。
+            第 k 个程序实例负责从第 k TILE 个起的元素。
+            beta1、one_minus_beta1、beta2、one_minus_beta2：数。TILE：2 的幂。
+            """,
         hints=[
             ("it is `double` of lesson 15 with three arrays: which elements are mine, load, compute, store.",
              "它就是第 15 课的 `double`，只不过有三个数组：哪些元素归我、加载、计算、写回。"),
@@ -304,6 +440,24 @@ EXERCISES = [
                         "the old moment gets beta, the new gradient 1 - beta; here it is the other way "
                         "round.",
                         "旧的矩乘 beta，新的梯度乘 1 - beta；这里反了。"),
+            "sums": (moments_sums,
+                "the new gradient lacks its weight: one_minus_beta1 for m, one_minus_beta2 for v.",
+                "新的梯度漏了权重：m 用 one_minus_beta1，v 用 one_minus_beta2。"),
+            "square_of_m": (moments_of_m,
+                "v averages the squares of m: it is the square of the *gradient*, g * g.",
+                "v 平均的是 m 的平方：应当是*梯度*的平方 g * g。"),
+            "not_stored": (moments_not_stored,
+                "M and V are as they were: the kernel returns nothing, it ends with two stores, "
+                "tl.store(M + i, m, mask=mask) and likewise for V.",
+                "M 和 V 还是原样：内核不返回结果，最后要写回两次，tl.store(M + i, m, mask=mask)，V 也一样。"),
+            "only_m": (moments_only_m,
+                "M is right, but nothing was stored to V.",
+                "M 是对的，但 V 没有写回。"),
+            "by_program": (moments_by_program,
+                "the tiles overlap, so that elements are updated several times: program k begins at k "
+                "TILE, tl.program_id(0) * TILE.",
+                "各片重叠了，有些元素更新了好几次：第 k 个程序实例从第 k TILE 个元素开始，即 "
+                "tl.program_id(0) * TILE。"),
         },
         outputs=("M", "V"),
         rtol=2e-7,
@@ -318,6 +472,17 @@ EXERCISES = [
         cases=adam_cases,
         run=run_adam,
         reference=formulas.adam_step,
+        statement_zh="""
+            原地走一步 Adam，每一片由一个程序实例负责，与 float32 的公式逐位相同。
+
+            m = beta1 m + (1 - beta1) g              m_hat = m / c1
+            v = beta2 v + (1 - beta2) (g g)          v_hat = v / c2
+            theta = theta - (alpha / (sqrt(v_hat) + eps)) m_hat
+
+            THETA、G、M、V：指向 (n,) 的指针，float32；除 G 以外都要改动。n：元素个数。
+            alpha、beta1、one_minus_beta1、beta2、one_minus_beta2、eps：数。
+            c1、c2：1 - beta1^t 和 1 - beta2^t。TILE：2 的幂。
+            """,
         hints=[
             ("begin with your `moments`, load theta too, and keep m and v in variables: they go on into "
              "the next lines.",
@@ -359,6 +524,21 @@ EXERCISES = [
                                  "one_minus_beta1 和 one_minus_beta2。"),
             "upwards": (adam_upwards, "theta goes up the gradient: subtract the update.",
                         "theta 沿梯度上升了：更新量要减去。"),
+            "no_root": (adam_no_root,
+                "the square root of v_hat is missing: v is in units of the gradient squared.",
+                "漏了对 v_hat 开方：v 的单位是梯度的平方。"),
+            "no_eps": (adam_no_eps,
+                "eps is missing: sqrt(v_hat) + eps.",
+                "漏了 eps：应为 sqrt(v_hat) + eps。"),
+            "corrections_exchanged": (adam_corrections_exchanged,
+                "c1 and c2 are exchanged: m_hat = m / c1, v_hat = v / c2.",
+                "c1 和 c2 用反了：m_hat = m / c1，v_hat = v / c2。"),
+            "corrected_by_product": (adam_corrected_by_product,
+                "you multiply by c1 and c2: divide, m_hat = m / c1, v_hat = v / c2.",
+                "你乘了 c1 和 c2：应当除，m_hat = m / c1，v_hat = v / c2。"),
+            "no_rate": (adam_no_rate,
+                "the learning rate alpha is missing.",
+                "漏了学习率 alpha。"),
         },
         outputs=("THETA", "M", "V"),
         rtol=0.0,
@@ -372,6 +552,14 @@ EXERCISES = [
         name="round_stochastically",
         cases=rounding_cases,
         reference=rounded,
+        statement_zh="""
+            把 x 变成 bfloat16 装得下的 float32 数：低 16 位全为 0。
+
+            结果的二进制位 = (x 的二进制位 + r)，再把低 16 位清零
+
+            x：任意形状，float32，都是有限的数。r：与 x 同形状，0 到 65535 的随机整数，uint32。
+            返回 float32，形状与 x 相同。
+            """,
         hints=[
             ("three things in a row: to bits, add and clear, back to float32. No loop, no division.",
              "依次三件事：变成二进制位，相加并清零低位，变回 float32。不用循环，也不用除法。"),
@@ -398,6 +586,21 @@ EXERCISES = [
             "lower_half": (lower_half,
                            "the upper half was cleared and the lower kept: it is the other way round.",
                            "清掉了高半截、留下了低半截：正好反了。"),
+            "value_not_bits": (value_not_bits,
+                "`.astype(np.uint32)` converts the value to a whole number; the bits themselves are "
+                "`x.view(np.uint32)`.",
+                "`.astype(np.uint32)` 把数值变成了整数；要二进制位本身，用 `x.view(np.uint32)`。"),
+            "bits_returned": (bits_returned,
+                "these are the bits of the right answer: look at them as float32 again, "
+                ".view(np.float32).",
+                "这是正确答案的二进制位：还要用 .view(np.float32) 再看成 float32。"),
+            "cut_first": (cut_first,
+                "the lower half is cleared before r is added: add first, so that it can carry, and clear "
+                "then.",
+                "先清零、再加 r 了：要先加，才可能进位，然后清零。"),
+            "subtracted": (subtracted,
+                "r is subtracted: add it.",
+                "你减了 r：应当加。"),
         },
         rtol=0.0,
         atol=0.0,

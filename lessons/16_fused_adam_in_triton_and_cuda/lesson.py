@@ -233,6 +233,8 @@ for line in recorded.steps:
         off = np.setdiff1d(access.offsets, access.touched).tolist()
         print(f"program {line.program}: {access.kind:5} {access.array}", access.touched.tolist(),
               f"masked off: {off}" if off else "")
+step(recorded, en="The two moments of ten elements, tile by tile: the last tile has its mask at work",
+     zh="十个元素的两个矩，一片一片地更新：最后一片用上了掩码")
 
 # %% [markdown] lang="en"
 # Three programs; each element is loaded once from each array and stored once to two of them. Nobody waits for

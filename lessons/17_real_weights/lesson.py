@@ -250,10 +250,10 @@ def rms_norm(x, gain, eps=1e-5):
 
 
 # %% [markdown] lang="en"
-# Step through it with the first six numbers of " Paris" and their gains. On the way back, predict the sign of
+# Step through it with the first six numbers of " Paris" and their gains. On the way back, **predict** the sign of
 # the gradient that goes through the root: making $x$ longer makes the rest *smaller*.
 # %% [markdown] lang="zh"
-# 取“ Paris”的前六个数和对应的增益，一步步走一遍。反向时猜一猜，经过根号那条路的梯度是什么符号？$x$ 变长，其余
+# 取“ Paris”的前六个数和对应的增益，一步步走一遍。反向之前**先猜一猜**：经过根号那条路的梯度是什么符号？$x$ 变长，其余
 # 的就变*小*。
 # %%
 E = file.read("token_embd.weight")  # (V, C), 113 MB as float32
@@ -348,15 +348,54 @@ def forward(ids, read=file.read, wrong="", streams=None, weights=None):
 
 
 # %% [markdown] lang="en"
+# Before it runs, hold two of its parts against the package's formulas. `formulas.rotate_pairs` pairs $i$ with
+# $i + d/2$, so hand it the neighbours sorted that way, the even places first; its angles are
+# `formulas.rope_angles`. And `formulas.swiglu` is the gate, with `formulas.silu` in it. **Predict:** the first
+# pair turns by 1 radian a token. After how many tokens has the *last* pair turned once round: a hundred, ten
+# thousand, or more than the context of 8,192 holds?
+# %% [markdown] lang="zh"
+# 运行之前，先拿其中两个零件和包里的公式对一对。`formulas.rotate_pairs` 把 $i$ 和 $i + d/2$ 配成对，所以要先把相
+# 邻的数按这个次序排好，偶数位在前；角度由 `formulas.rope_angles` 给出。`formulas.swiglu` 就是那个门，里面用的是
+# `formulas.silu`。**先猜一猜**：第一对每过一个词元转 1 弧度，*最后*一对要过多少个词元才转满一圈？一百个，一万
+# 个，还是比 8,192 的上下文还多？
+# %%
+rng = np.random.default_rng(0)
+x = rng.standard_normal((HEADS, 5, D)).astype(np.float32)
+angles = formulas.rope_angles(np.arange(5.0), D, BASE)  # (5, D/2)
+halves = np.concatenate([np.arange(0, D, 2), np.arange(1, D, 2)])  # neighbours apart, as the formula has them
+turned = formulas.rotate_pairs(x[..., halves], np.cos(angles), np.sin(angles))
+print("the turn as minillm has it:", np.allclose(turn(x)[..., halves], turned, atol=1e-5))
+gate, up = rng.standard_normal((2, 5, 8)).astype(np.float32)
+print("the gate as minillm has it:", np.allclose(gate / (1 + np.exp(-gate)) * up, formulas.swiglu(gate, up)))
+tokens_a_turn = 2 * np.pi / angles[1, -1]
+z = np.linspace(-6, 6, 12_001)
+closed = formulas.silu(z)
+print(f"last pair: {tokens_a_turn:,.0f} tokens for a turn; lowest value of silu {closed.min():.3f}, "
+      f"at {z[closed.argmin()]:.2f}")
+says("8,192", file.metadata["llama.context_length"])
+says("1", angles[1, 0])
+says("438,460", tokens_a_turn)
+says("-0.278", closed.min())
+says("-1.28", z[closed.argmin()])
+
+# %% [markdown] lang="en"
+# Both agree. The last pair needs 438,460 tokens for one turn: within the context it hardly moves, and so it
+# can carry what does not depend on the distance, while the first pairs tell neighbours apart. The gate lets
+# large positive numbers through as they are and shuts for negative ones; in between it dips to -0.278, at
+# -1.28.
+#
 # ## The prediction
 #
 # Five tokens in, 49,152 probabilities out: softmax makes of the last row of logits the $p(x; \theta)_j$ of
-# the article's loss (section 4.1). Predict: how sure is it of " Paris"? And which wrong answers come next?
+# the article's loss (section 4.1). **Predict:** how sure is it of " Paris"? And which wrong answers come next?
 # %% [markdown] lang="zh"
+# 两处都一致。最后一对转一圈要 438,460 个词元：在上下文之内几乎不动，所以可以承载与距离无关的内容；开头几对则用
+# 来区分远近相差不大的位置。门对大的正数原样放行，对负数关上；中间会略微下探，在 -1.28 处低到 -0.278。
+#
 # ## 预测
 #
 # 进去 5 个词元，出来 49,152 个概率：对最后一行 logits 做 softmax，得到的就是文章 4.1 节损失函数里的
-# $p(x; \theta)_j$。猜一猜：它对“ Paris”有多大把握？排在后面的错误答案又会是哪些？
+# $p(x; \theta)_j$。**先猜一猜**：它对“ Paris”有多大把握？排在后面的错误答案又会是哪些？
 # %%
 streams, attended = [], []
 logits = forward(ids, streams=streams, weights=attended)[-1]
@@ -433,7 +472,7 @@ picture(fig, name="lens",
 # ## Would you notice a mistake?
 #
 # Six mistakes: the other pairing of rotary positions, no positions at all, keys given to heads in the order
-# `0 1 2 0 1 2`, scores not scaled, no mask, gate and up swapped. Predict: which of them still say " Paris"?
+# `0 1 2 0 1 2`, scores not scaled, no mask, gate and up swapped. **Predict:** which of them still say " Paris"?
 #
 # One answer is a thin test, so also take the loss of a whole text (section 4.1): the mean of $-\log p$ of
 # each token, given those before it. $e^L$ is the **perplexity**: among how many equally likely tokens the
@@ -447,7 +486,7 @@ picture(fig, name="lens",
 # ## 写错了，你会发现吗？
 #
 # 六种错误：旋转位置用了另一种配对；完全没有位置；键值头按 `0 1 2 0 1 2` 的次序分给查询头；得分没有缩放；没有
-# 掩码；门和 up 对调。猜一猜，哪几种仍会回答“ Paris”？
+# 掩码；门和 up 对调。**先猜一猜**：哪几种仍会回答“ Paris”？
 #
 # 只看一个答案太单薄，所以再算一整段文本的损失（4.1 节）：每个词元在前文之下的 $-\log p$，取平均。$e^L$ 就是
 # **困惑度**：模型好像是在多少个等可能的词元里挑一个。多亏有掩码，一遍就能得到这两样。
@@ -503,7 +542,7 @@ picture(fig, name="mistakes",
 #   You know this from lesson 7: a loss too good to be true.
 #
 # So test a model by the loss of a text, and hold it against a version that you trust: too high is wrong, and
-# so is too low. Which words were hard? Predict it for the sentence above, then look.
+# so is too low. Which words were hard? **Predict** it for the sentence above, then look.
 # %% [markdown] lang="zh"
 # 正确的模型困惑度是 20.9。再看表的两头。
 #
@@ -514,7 +553,7 @@ picture(fig, name="mistakes",
 #   真的。
 #
 # 所以，检验模型要看一段文本的损失，还要拿可信的版本来对照：太高不对，太低也不对。上面那段话里，哪些词最难猜？
-# 先猜，再看图。
+# **先猜一猜**，再看图。
 # %%
 losses = all_losses[""]
 words = [tokenizer.decode([int(i)]) for i in text_ids[1:]]
@@ -543,7 +582,7 @@ print(f"perplexity {formulas.perplexity(losses_of(np.array(tokenizer.encode(shuf
 # Is the first token really a bin and nothing more? Then dropping it should harm the model, though it says
 # nothing. That is no idle question: a chat that outgrows its cache must drop something, and the oldest token
 # is what everybody drops first. So read the text as usual, but from its middle on let nobody see the token
-# "The"; then the same with each of the next two tokens instead. Predict the perplexity of the second half
+# "The"; then the same with each of the next two tokens instead. **Predict** the perplexity of the second half
 # each time.
 # %% [markdown] lang="zh"
 # “The”后面跟什么都行，所以“ capital”难猜；“ Se”后面的“ine”却没有第二种可能。打乱次序，同样的词，困惑度上千：
@@ -553,7 +592,7 @@ print(f"perplexity {formulas.perplexity(losses_of(np.array(tokenizer.encode(shuf
 #
 # 第一个词元真的只是个垃圾桶吗？如果是，那么丢掉它，模型就该出毛病，尽管它什么信息也没有。这可不是闲得无聊：聊
 # 天聊到缓存装不下，总得丢掉点什么，而人人首先想到的就是最旧的那个词元。照常读这段文本，但从中间起，谁也看不见
-# 词元“The”；再换成后面两个词元，各试一次。猜一猜，后半段的困惑度各是多少？
+# 词元“The”；再换成后面两个词元，各试一次。**先猜一猜**：后半段的困惑度各是多少？
 # %%
 second_half = {"nothing": losses[len(losses) // 2:]}
 for n in range(3):
@@ -576,7 +615,7 @@ says("44", formulas.perplexity(second_half[" of"].mean()))
 # How few bits can a weight have? Cut each matrix into blocks of 32, as the file does, round to $2^b$ levels
 # between the block's least and largest weight, and take the perplexity again. (The weights before the file's
 # own rounding are not here; what the first rounding to 4 bits cost, this file cannot tell.) And for
-# comparison: one scale for a whole matrix. Predict where it breaks.
+# comparison: one scale for a whole matrix. **Predict** where it breaks.
 # %% [markdown] lang="zh"
 # 丢掉“ capital”，44 变成 46；丢掉再下一个，毫无变化。丢掉“The”，却变成 272。整段话里最没有信息的词，恰恰是模
 # 型离不开的：权重没有地方可放了。所以，不得不丢词元的程序，总会留下开头的几个。
@@ -585,7 +624,7 @@ says("44", formulas.perplexity(second_half[" of"].mean()))
 #
 # 一个权重最少要几位？像文件那样，把每个矩阵切成 32 个一块，在块内最小与最大的权重之间舍入到 $2^b$ 个等级，再
 # 算一次困惑度。（文件舍入之前的权重这里没有，所以第一次舍入到 4 位损失了多少，从这个文件看不出来。）另外作个
-# 比较：整个矩阵只用一个缩放系数。猜一猜，到几位会垮？
+# 比较：整个矩阵只用一个缩放系数。**先猜一猜**：到几位会垮？
 # %%
 def rounded(bits, size=32):
     """A reader of the file whose matrices are rounded to 2^bits levels in blocks of `size` (0: the whole)."""
@@ -625,7 +664,7 @@ says("22.7", cost[8, 0])
 # - **Top-p** (nucleus; Holtzman et al., 2020): keep the fewest most probable tokens that *together* have at
 #   least $p$, forget the tail, make the rest sum to 1 again, draw.
 #
-# Why cut the tail? Predict how many of the 49,152 tokens hold 90% of the probability after our prompt, at
+# Why cut the tail? **Predict** how many of the 49,152 tokens hold 90% of the probability after our prompt, at
 # $\tau = 1$ and at $\tau = 2$.
 # %% [markdown] lang="zh"
 # 分块时，4 位毫无损失：文件里的权重本来就落在 16 个等级上，舍入到同样的等级不花代价。3 位使 20.9 变成 128.7，
@@ -641,7 +680,7 @@ says("22.7", cost[8, 0])
 # - **top-p**（核采样；Holtzman et al., 2020）：从概率最大的词元取起，取到*加起来*至少有 $p$ 为止，丢掉尾
 #   巴，把剩下的重新归一，再抽。
 #
-# 为什么要去掉尾巴？猜一猜，在我们的提示之后，49,152 个词元里要多少个才能占到 90% 的概率？$\tau = 1$ 时呢？
+# 为什么要去掉尾巴？**先猜一猜**：在我们的提示之后，49,152 个词元里要多少个才能占到 90% 的概率？$\tau = 1$ 时呢？
 # $\tau = 2$ 时呢？
 # %% exercise="nucleus"
 def nucleus(p, top_p):

@@ -37,7 +37,7 @@ Status = Literal["ok", "note", "missing", "broken"]
 CORE = {
     "numpy": "2.0",
     "safetensors": "0.4.3",
-    "typer": "0.16",
+    "typer": "0.29",
     "rich": "13.7",
     "matplotlib": "3.9",
     "filelock": "3.13",

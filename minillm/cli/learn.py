@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import functools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from minillm.cli.learn_screen import Screen
+from minillm.cli.learn_help import LearnCommand, LearnGroup
+from minillm.cli.learn_screen import Screen, near
 from minillm.course import watch as watching
 from minillm.course import workspace
 from minillm.course.check_process import check_file
 from minillm.course.lesson_api import run_lesson, steppers_that_tell_nothing
 from minillm.course.percent import LessonError
-from minillm.course.reading import read_aloud
+from minillm.course.reading import Reader, keep_picture, with_own_code
+from minillm.course.saved_text import NotUtf8, read_saved
 from minillm.course.workspace import Course
 from minillm.errors import UserError
 
-learn = typer.Typer(help="The course: lessons with steps and exercises, in your own copy.",
+learn = typer.Typer(cls=LearnGroup, help="The course: lessons with steps and exercises, in your own "
+                    "copy. Without a command it shows where you are, and what is next.",
                     epilog="Examples:  minillm learn start my-course   |   minillm learn next   |   "
                            "minillm learn check   |   minillm learn hint   |   minillm learn watch")
 
@@ -28,6 +33,7 @@ Plain = Annotated[bool, typer.Option("--plain", help="Text alone: no colours, no
 What = Annotated[str | None, typer.Argument(
     help="An exercise, a lesson's name or its number; else where you are.")]
 _common: dict[str, Any] = {}
+command = functools.partial(learn.command, cls=LearnCommand)
 
 
 @learn.callback(invoke_without_command=True)
@@ -62,7 +68,7 @@ def _screen(lang: str | None, plain: bool) -> Screen:
     return Screen(lang, plain or bool(_common.get("plain")))
 
 
-@learn.command()
+@command()
 def start(folder: Annotated[Path, typer.Argument(help="A new folder.")],
           lang: Annotated[str | None, typer.Option(
               "--lang", help="Texts of the lessons: en, zh or both; else as your locale says.")] = None,
@@ -71,7 +77,7 @@ def start(folder: Annotated[Path, typer.Argument(help="A new folder.")],
 
     Examples:  minillm learn start my-course   |   minillm learn start my-course --lang zh
     """
-    texts = lang or _common.get("lang") or _of_locale()
+    texts = lang or _common.get("lang") or workspace.locale_language()
     course = workspace.start(folder, texts)
     screen = Screen(course.lang, plain or bool(_common.get("plain")))
     n = len(course.shelf.slugs)
@@ -81,13 +87,7 @@ def start(folder: Annotated[Path, typer.Argument(help="A new folder.")],
     screen.code(f"cd {folder}\nminillm learn next")
 
 
-def _of_locale() -> str:
-    """The language that the environment asks for, as gettext reads it: the first that is set."""
-    given = next(filter(None, (os.environ.get(k) for k in ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
-    return "zh" if given.lower().startswith("zh") else "en"
-
-
-@learn.command("next")
+@command("next")
 def go_on(lang: Lang = None, plain: Plain = False) -> None:
     """Go on to the next exercise, or lesson.
 
@@ -96,7 +96,7 @@ def go_on(lang: Lang = None, plain: Plain = False) -> None:
     _move(1, lang, plain)
 
 
-@learn.command("prev")
+@command("prev")
 def go_back(lang: Lang = None, plain: Plain = False) -> None:
     """Go back to the exercise before.
 
@@ -126,7 +126,7 @@ def _move(by: int, lang: str | None, plain: bool) -> None:
         screen.place(course, places[to], new_lesson)
 
 
-@learn.command()
+@command()
 def check(what: What = None, lang: Lang = None, plain: Plain = False) -> None:
     """Check an exercise, or all exercises of a lesson; says what is wrong, and its likely cause.
 
@@ -152,6 +152,9 @@ def _place(course: Course, what: str | None) -> tuple[str, str]:
 def _check(course: Course, screen: Screen, place: tuple[str, str]) -> bool:
     slug, name = place
     exercise = course.shelf.exercise(slug, name)
+    with contextlib.suppress(OSError, NotUtf8):  # the check itself says so
+        if note := read_saved(course.file(slug)).note:
+            screen.say(*note, style="yellow")
     try:
         result = check_file(course.file(slug), course.shelf.checks(slug), name)
     except RuntimeError as error:
@@ -167,7 +170,7 @@ def _check(course: Course, screen: Screen, place: tuple[str, str]) -> bool:
     return result.passed
 
 
-@learn.command()
+@command()
 def hint(what: What = None,
          all_hints: Annotated[bool, typer.Option("--all", help="All hints at once.")] = False,
          lang: Lang = None, plain: Plain = False) -> None:
@@ -189,7 +192,7 @@ def hint(what: What = None,
     screen.hints(exercise, count, solved)
 
 
-@learn.command()
+@command()
 def reset(what: What = None,
           yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
           lang: Lang = None, plain: Plain = False) -> None:
@@ -201,9 +204,10 @@ def reset(what: What = None,
     slug, name = _place(course, what)
     path = course.file(slug)
     what = name or slug
-    if not yes:
-        typer.confirm(screen.words(f"Put {what} in {path} back as it was (a copy is kept)?",
-                                   f"把 {path} 中的 {what} 恢复原样吗（会保留备份）？"), abort=True)
+    if not yes and not screen.agreed(f"Put {what} in {path} back as it was (a copy is kept)?",
+                                     f"把 {path} 中的 {what} 恢复原样吗（会保留备份）？"):
+        screen.say("Nothing was changed.", "没有改动。")
+        raise typer.Abort
     kept = course.reset(slug, name)
     screen.say(f"{what} is as it was." + (f" What you wrote is kept: {kept}" if kept else ""),
                f"{what} 已恢复原样。" + (f"你写的内容保存在：{kept}" if kept else ""))
@@ -211,7 +215,7 @@ def reset(what: What = None,
         screen.say(f"`minillm learn check {name}` checks it.", f"用 `minillm learn check {name}` 检查它。")
 
 
-@learn.command()
+@command()
 def watch(interval: Annotated[float, typer.Option("--interval", help="Seconds between looks.")] = 0.5,
           lang: Lang = None, plain: Plain = False) -> None:
     """Check again whenever you save the file; Ctrl-C ends. Going on stays yours: `minillm learn next`.
@@ -236,7 +240,7 @@ def watch(interval: Annotated[float, typer.Option("--interval", help="Seconds be
     watching.watch(lambda: (course.file(place()[0])), again, interval=interval)
 
 
-@learn.command()
+@command()
 def progress(lang: Lang = None, plain: Plain = False) -> None:
     """List the lessons and what you have solved.
 
@@ -246,20 +250,43 @@ def progress(lang: Lang = None, plain: Plain = False) -> None:
     screen.table(course)
 
 
-@learn.command()
-def read(what: What = None, lang: Lang = None, plain: Plain = False) -> None:
-    """Print a lesson's text and code.
+@command()
+def read(what: What = None,
+         run: Annotated[bool, typer.Option(
+             "--run", help="Run your copy, and show what each cell prints and draws.")] = False,
+         solved: Annotated[bool, typer.Option(
+             "--solved", help="With --run: the solutions in place of your exercises.")] = False,
+         lang: Lang = None, plain: Plain = False) -> None:
+    """Print a lesson's text and code; --run also runs it, and shows results and pictures.
 
-    Examples:  minillm learn read   |   minillm learn read 2 --lang zh   |   minillm learn read 2 --plain
+    Examples:  minillm learn read   |   minillm learn read 2 --run   |   minillm learn read 2 --lang zh
     """
     course, screen = _open(lang, plain)
     slug, _ = _place(course, what)
-    lesson = course.shelf.lessons[slug]
-    screen.title(slug, lesson)
-    read_aloud(lesson, screen.console, screen.lang or "en", plain=screen.plain)
+    shown, told = screen.lang or "en", course.shelf.told(slug, screen.lang or "en")
+    reader = Reader(screen.console, shown, screen.plain, lambda p: near(keep_picture(course.folder, slug, p)))
+    if not run:
+        screen.title(slug, told)
+        reader.read(told)
+        return
+    screen.say(f"Running {slug} ...", f"正在运行 {slug} ……", style="dim")
+    with _whole(course, slug):
+        ran = run_lesson(course.file(slug), shown, solutions=course.shelf.file(slug) if solved else None)
+    screen.title(slug, told)
+    reader.read(with_own_code(told, ran.lesson, shown), ran)
 
 
-@learn.command()
+@contextlib.contextmanager
+def _whole(course: Course, slug: str) -> Iterator[None]:
+    """A learner's file that is no lesson any more is said in one line."""
+    try:
+        yield
+    except (LessonError, NotUtf8, OSError) as error:
+        raise UserError(f"{course.file(slug)} is no lesson any more ({error}); `minillm learn reset {slug}` "
+                        "brings it back and keeps what is there") from None
+
+
+@command()
 def step(what: What = None,
          number: Annotated[int | None, typer.Option("--number", help="Which stepper; else all.")] = None,
          solved: Annotated[bool, typer.Option("--solved", help="Run the lesson with its solutions.")] = False,
@@ -268,34 +295,34 @@ def step(what: What = None,
 
     Examples:  minillm learn step   |   minillm learn step 1 --plain   |   minillm learn step 1 --solved
     """
-    from minillm.stepper.recording_view import RecordingView
     from minillm.stepper.terminal import print_all, walk
+    from minillm.stepper.views import view_of
 
     course, screen = _open(lang, plain)
     slug, _ = _place(course, what)
     zh = screen.lang == "zh"
     screen.say(f"Running {slug} ...", f"正在运行 {slug} ……", style="dim")
-    path = course.shelf.file(slug) if solved else course.file(slug)
-    try:
-        run = run_lesson(path, screen.lang or "en")
+    path, solutions = course.file(slug), course.shelf.file(slug)
+    with _whole(course, slug):
+        run = run_lesson(path, screen.lang or "en", solutions=solutions if solved else None)
         steppers = list(enumerate(run.steppers, 1))
         if run.error is not None and not solved:
-            steppers += steppers_that_tell_nothing(course.shelf.file(slug), len(steppers))
-    except (LessonError, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no lesson any more ({error}); `minillm learn reset {slug}` brings it "
-                        "back and keeps what is there") from None
+            steppers += steppers_that_tell_nothing(path, solutions, len(steppers))
     if number is not None:
         steppers = [(k, one) for k, one in steppers if k == number]
         if not steppers:
             raise UserError(f"number = {number}: {slug} has no such stepper so far")
-    if run.error is not None:
+    if run.error is not None and not solved:
         screen.say(f"Your lesson stops at {run.error}. What goes through open exercises is left "
                    "out; `minillm learn step --solved` shows it with the solutions.",
-                   f"你的课程运行到这里停下：{run.error}。用到未完成练习的演示先不显示；"
+                   f"你的课程运行到这里停下：{run.error_zh}。用到未完成练习的演示先不显示；"
                    "`minillm learn step --solved` 会用参考答案全部演示。", style="yellow")
+    elif run.error is not None:
+        screen.say(f"Your copy of the lesson stops at {run.error}.",
+                   f"你的这份课程运行到这里停下：{run.error_zh}。", style="yellow")
     for k, one in steppers:
         title = f"{k}. {one.zh if zh else one.en}"
-        view = RecordingView(one.recording, "zh" if zh else "en", title=title)
+        view = view_of(one.recording, "zh" if zh else "en", title=title)
         if screen.plain or not (screen.console.is_terminal and sys.stdin.isatty()):
             print_all(view, screen.console)
         else:

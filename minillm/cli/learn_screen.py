@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,11 +10,17 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from minillm.course.exercise import Exercise
 from minillm.course.percent import Lesson
 from minillm.course.result import Result
+from minillm.course.statement import statement
 from minillm.course.workspace import Course
+from minillm.course.wrapping import wrapped
+
+WINDOWS = os.name == "nt"
+_BESIDE = 50  # columns of a table of the lessons beside the names of lessons and exercises; 30 for a title
 
 
 class Screen:
@@ -35,25 +41,33 @@ class Screen:
         """The text in the learner's language."""
         return zh if self.lang == "zh" else en
 
-    def say(self, en: str, zh: str, style: str = "") -> None:
+    def say(self, en: str, zh: str, style: str = "", indent: str = "") -> None:
         """A paragraph."""
-        self._print(self.words(en, zh), style)
+        self._print(self.words(en, zh), style, indent)
 
-    def _print(self, text: str, style: str = "", wrap: bool = False) -> None:
-        """`wrap`: at words, in a terminal; a pipe gets whole lines."""
-        self.console.print(text, style="" if self.plain else style, markup=False,
-                           soft_wrap=not (wrap and self.console.is_terminal))
+    def _print(self, text: str, style: str = "", indent: str = "") -> None:
+        """Broken to a terminal's width, added lines indented; a pipe gets whole lines."""
+        if self.console.is_terminal:
+            text = wrapped(text, self.console.width, indent)
+        self.console.print(text, style="" if self.plain else style, markup=False, soft_wrap=True)
+
+    def agreed(self, en: str, zh: str) -> bool:
+        """Whether the learner says yes to a question; no answer is a no."""
+        self.console.print(f"{self.words(en, zh)} [y/N]: ", markup=False, soft_wrap=True, end="")
+        return sys.stdin.readline().strip().lower() in ("y", "yes", "是", "好", "是的", "好的")
 
     def activate(self) -> None:
         """What to type first where the shell does not find `minillm`."""
         script = Path(sys.executable).with_name("activate")
         if shutil.which("minillm") is None and script.is_file():
-            self.code(f"source {script}")
+            # cmd and PowerShell, unlike a Unix shell, take the script's path as a command.
+            self.code(str(script) if WINDOWS else f"source {script}")
 
     def code(self, text: str) -> None:
-        """Lines to type."""
+        """Lines to type, whole: they are copied."""
         for line in text.split("\n"):
-            self._print(f"    {line}", "cyan")
+            self.console.print(f"    {line}", style="" if self.plain else "cyan", markup=False,
+                               soft_wrap=True)
 
     def title(self, slug: str, lesson: Lesson) -> None:
         """A lesson's title line."""
@@ -86,8 +100,10 @@ class Screen:
             if waiting:
                 self.say(f"It builds on {', '.join(waiting)}, which you have not solved yet.",
                          f"它以 {'、'.join(waiting)} 为基础，那里还有没做的练习。", style="yellow")
-            self.code("minillm learn read    " + self.words("# the lesson's text", "# 课文") + "\n"
-                      "minillm learn step    " + self.words("# its computations, step by step", "# 逐步演示"))
+            text = self.words("# the lesson's text; with --run, its results too",
+                              "# 课文；加上 --run，还有运行结果")
+            steps = self.words("# its computations, step by step", "# 逐步演示")
+            self.code(f"minillm learn read    {text}\nminillm learn step    {steps}")
         if not name:
             return
         number = lesson.exercises.index(name) + 1
@@ -96,11 +112,12 @@ class Screen:
                  f"练习 {number} / {len(lesson.exercises)}：{name}" + ("（已做对）" if done else ""),
                  style="bold")
         line = course.line_of(slug, name)
-        where = f"{_near(course.file(slug))}" + (f":{line}" if line else "")
+        where = f"{near(course.file(slug))}" + (f":{line}" if line else "")
         self.say(f"Write it in {where}", f"请写在 {where}")
-        if doc := _docstring(lesson, name):
+        if doc := statement(course.shelf.told(slug, self.lang or "en").cell_of(name)):
             self.console.print()
-            self.code(doc)
+            for asked in doc.split("\n"):
+                self._print(f"    {asked}".rstrip(), "cyan")
             self.console.print()
         if done:
             self.say("`minillm learn next` goes on.", "用 `minillm learn next` 继续。")
@@ -113,22 +130,22 @@ class Screen:
         style = {"passed": "bold green", "not_written": "bold yellow"}.get(result.kind, "bold red")
         signs = {"passed": ("right", "正确"), "not_written": ("not written yet", "还没有写")}
         sign = self.words(*signs.get(result.kind, ("not right yet", "还不对")))
-        self._print(f"{result.exercise}: {sign}", style)
+        self._print(self.words(f"{result.exercise}: {sign}", f"{result.exercise}：{sign}"), style)
         if not result.passed:
-            self._print(result.message(self.lang or "en"), wrap=True)
+            self._print(result.message(self.lang or "en"))
             if result.line is not None:
-                self._print(f"    {_near(path)}:{result.line}")
+                self._print(f"    {near(path)}:{result.line}")
         if result.printed.strip():
             self.say("It printed:", "它打印了：")
             self.code(result.printed.rstrip()[-2000:])
         if result.passed:
-            self._print(exercise.explanation(self.lang or "en"), wrap=True)
+            self._print(exercise.explanation(self.lang or "en"))
 
     def hints(self, exercise: Exercise, count: int, solved: bool) -> None:
         """The first `count` hints; with the reason after success."""
         total = len(exercise.hints)
         for i, pair in enumerate(exercise.hints[:count], 1):
-            self.say(f"{i} of {total}. {pair[0]}", f"{i} / {total}：{pair[1]}")
+            self.say(f"{i} of {total}. {pair[0]}", f"{i} / {total}：{pair[1]}", indent="   ")
         if solved and any(exercise.why):
             self.say(f"Why it works: {exercise.why[0]}", f"为什么对：{exercise.why[1]}", style="green")
         elif count < total:
@@ -151,23 +168,32 @@ class Screen:
                     done = self.words("solved", "已做对") if mark == "x" else self.words("open", "未完成")
                     self._print(f"      {name}: {done}")
             return
-        table = Table("", self.words("lesson", "课"), self.words("title", "标题"), minutes,
-                      self.words("exercises", "练习"), box=box.SIMPLE_HEAD, pad_edge=False)
+        names = max((len(e) + 4 for *_, marks in rows for _, e in marks), default=4)
+        slugs = max((len(slug) for _, slug, *_ in rows), default=4)
+        if self.console.width >= names + slugs + _BESIDE:
+            table = Table("", self.words("lesson", "课"), self.words("title", "标题"), minutes,
+                          self.words("exercises", "练习"), box=box.SIMPLE_HEAD, pad_edge=False)
+            for k in (1, 3, 4):
+                table.columns[k].no_wrap = True
+            for sign, slug, title, length, solved, marks in rows:
+                boxes = "\n".join(f"[{m}] {e}" for m, e in marks)
+                table.add_row(sign, slug, wrapped(title, self.console.width - names - slugs - 20), length,
+                              Text(f"{solved}\n{boxes}" if boxes else solved))
+            self.console.print(table)
+            return
         for sign, slug, title, length, solved, marks in rows:
-            names = "\n".join(f"\\[{m}] {e}" for m, e in marks)
-            table.add_row(sign, slug, title, length, f"{solved}\n{names}" if names else solved)
-        self.console.print(table)
+            self._print(f"{sign or ' '} {slug}", "bold")
+            self._folded(f"  {title}")
+            self._folded(self.words(f"  {length} min, {solved}", f"  {length} 分钟，{solved}"))
+            for mark, name in marks:
+                self._folded(f"  [{mark}] {name}")
+
+    def _folded(self, text: str) -> None:
+        """A line of a list, broken to the width, of a pipe too."""
+        self.console.print(wrapped(text, self.console.width, "  "), markup=False, soft_wrap=True)
 
 
-def _docstring(lesson: Lesson, name: str) -> str:
-    """What an exercise asks for."""
-    for node in ast.walk(ast.parse(lesson.cell_of(name).text)):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return ast.get_docstring(node) or ""
-    return ""
-
-
-def _near(path: Path) -> Path:
+def near(path: Path) -> Path:
     """The path from the current folder, where it lies below."""
     try:
         return path.relative_to(Path.cwd())

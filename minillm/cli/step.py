@@ -16,15 +16,15 @@ from rich.console import Console
 from minillm.cli.equation_name import equation_called
 from minillm.errors import UserError
 from minillm.formulas import LEDGER
-from minillm.stepper import Recording, trace
+from minillm.stepper import KernelSteps, Recording, trace
 from minillm.stepper.equation import equation_of
-from minillm.stepper.kernel_view import KernelView
-from minillm.stepper.recording_view import RecordingView
-from minillm.stepper.terminal import View, print_all, walk
+from minillm.stepper.terminal import print_all, walk
+from minillm.stepper.views import view_of
 
-# The kernel that does the work; others prepare its numbers or add up what it gives.
-KERNELS = {"cross_entropy": "one_sweep", "softmax_cross_entropy": "one_sweep", "adam": "update_tiles",
-           "adam_step": "update_tiles"}
+# The kernel that does the work (others prepare its numbers or add up what it gives), and what it computes.
+_CROSS_ENTROPY, _ADAM = ("one_sweep", "softmax_cross_entropy"), ("update_tiles", "adam_step")
+KERNELS = {"cross_entropy": _CROSS_ENTROPY, "softmax_cross_entropy": _CROSS_ENTROPY, "adam": _ADAM,
+           "adam_step": _ADAM}
 
 
 def step(
@@ -49,24 +49,22 @@ def step(
         raise UserError(f"lang = {lang!r} must be en or zh")
     if seed < 0:
         raise UserError(f"seed = {seed} must not be negative")
-    view: View
+    recording: Recording | KernelSteps
     if what.startswith("triton:"):
-        if html is not None or args is not None:
-            raise UserError("a kernel is stepped in the terminal, with an example of its own: leave out "
-                            "--html and --args")
-        found, main = _kernel(what.removeprefix("triton:"), seed)
-        view = KernelView(found, lang, kernel=None if all_kernels else main)
+        if args is not None:
+            raise UserError("a kernel is stepped with an example of its own: leave out --args")
+        recording = _kernel(what.removeprefix("triton:"), seed, all_kernels=all_kernels)
     elif all_kernels:
         raise UserError("--all-kernels goes with a kernel: triton:cross-entropy or triton:adam")
     else:
         recording = record(what, args, seed)
-        if not recording.steps:
-            raise UserError(f"{what} computed nothing with Tensors: give it floats, as in "
-                            "--args '[1.0, 2.0]'")
-        if html is not None:
-            _write_page(recording, html, lang)
-            return
-        view = RecordingView(recording, lang)
+    if not recording.steps:
+        raise UserError(f"{what} computed nothing with Tensors: give it floats, as in "
+                        "--args '[1.0, 2.0]'")
+    if html is not None:
+        _write_page(recording, html, lang)
+        return
+    view = view_of(recording, lang)
     if not 1 <= at <= len(view):
         raise UserError(f"at = {at} is outside the steps 1 to {len(view)}")
     console = Console()
@@ -91,8 +89,8 @@ def record(what: str, args: str | None = None, seed: int = 0) -> Recording:
             from error
 
 
-def _kernel(name: str, seed: int) -> tuple[Any, str]:
-    """The recording of a shipped Triton kernel on a small example, and which of its kernels does the work."""
+def _kernel(name: str, seed: int, *, all_kernels: bool = False) -> KernelSteps:
+    """The steps of a shipped Triton kernel on a small example; of all kernels that it needs, where asked."""
     key, rng = name.lower().replace("-", "_"), np.random.default_rng(seed)
     if key not in KERNELS:
         raise UserError(f"no kernel is named {name!r}: there are triton:cross-entropy and triton:adam")
@@ -107,7 +105,7 @@ def _kernel(name: str, seed: int) -> tuple[Any, str]:
     try:
         p, g, m, v = random(6), random(6), random(6), np.abs(random(6))
         with testing.recording_kernels() as found:
-            if KERNELS[key] == "one_sweep":
+            if KERNELS[key] == _CROSS_ENTROPY:
                 kernels.softmax_cross_entropy(random(2, 10), np.array([3, 1]), backend="triton")
             else:
                 kernels.adam_step([p], [g], [m], [v], 3, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8,
@@ -116,7 +114,8 @@ def _kernel(name: str, seed: int) -> tuple[Any, str]:
         raise UserError(f"Triton cannot be imported: pip install triton ({error})") from error
     except RuntimeError as error:  # kernels.backends.BackendUnavailable: it compiles, say
         raise UserError(" ".join(str(error).split())) from error
-    return found, KERNELS[key]
+    main, equation = KERNELS[key]
+    return KernelSteps(found, None if all_kernels else main, equation=equation)
 
 
 def _equation(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -173,11 +172,12 @@ def _argument(value: Any) -> Any:
         raise UserError(f"args: the rows of {value} are not of one length") from None
 
 
-def _write_page(recording: Recording, path: Path, lang: str) -> None:
+def _write_page(recording: Recording | KernelSteps, path: Path, lang: str) -> None:
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"html = {str(path)!r} must end in .html")
     recording.to_html(path, lang=lang)
     typer.echo(f"{path}: {len(recording.steps)} steps; open it in a browser.")
-    if equation_of(recording.function) is not None and importlib.util.find_spec("latex2mathml") is None:
+    of_ledger = isinstance(recording, KernelSteps) or equation_of(recording.function) is not None
+    if of_ledger and importlib.util.find_spec("latex2mathml") is None:
         typer.echo("note: the page shows its equation as LaTeX text; drawn formulas need "
                    "`pip install latex2mathml`", err=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .compare import array, close, difference
+from .compare import Name, array, both, close, difference
 
 _FUNCTIONS: tuple[tuple[str, Any, str, str], ...] = (
     ("exp", np.exp, "it is e to the power of the right answer: a logarithm is missing",
@@ -25,21 +26,31 @@ _FUNCTIONS: tuple[tuple[str, Any, str, str], ...] = (
 
 @dataclass(frozen=True)
 class Cause:
-    """A likely cause, in both languages."""
+    """A likely cause.
+
+    Attributes:
+        key: its name: "sign", "transposed", ...
+        en, zh: what to say.
+    """
 
     key: str
     en: str
     zh: str
 
 
-def likely_cause(pairs: list[tuple[np.ndarray, np.ndarray]], arguments: list[tuple[Any, ...]], rtol: float,
-                 atol: float) -> Cause | None:
-    """What would explain all of the wrong arrays, or None.
+def likely_cause(pairs: Sequence[tuple[np.ndarray, np.ndarray]], arguments: Sequence[tuple[Any, ...]],
+                 rtol: float = 1e-6, atol: float = 1e-9) -> Cause | None:
+    """One mistake that explains the results of all cases, or None: a sign, a transpose, a missing mean, a
+    constant factor, a missing unbroadcast, and more.
 
     Args:
-        pairs: (got, right), of the same output, one a case.
-        arguments: the cases' arguments.
-        rtol, atol: how near is equal.
+        pairs: (got, right) of one output, a pair for each case; arrays of any shape. Some may agree.
+        arguments: what the function was called with in each case, in the same order: their shapes tell which
+            axis a factor is the length of.
+        rtol, atol: |a - b| may be atol + rtol |b| where two numbers count as equal.
+
+    Returns:
+        The cause: a key such as "transposed", and what to say in English and Chinese.
     """
     if not pairs or any(g.dtype.kind not in "biuf" or w.dtype.kind not in "biuf" for g, w in pairs):
         return None
@@ -60,7 +71,7 @@ def likely_cause(pairs: list[tuple[np.ndarray, np.ndarray]], arguments: list[tup
                 or _of_functions(wrong, arguments, same))
 
 
-def _of_shapes(pairs: list[tuple[np.ndarray, np.ndarray]], same: Any) -> Cause | None:
+def _of_shapes(pairs: Sequence[tuple[np.ndarray, np.ndarray]], same: Any) -> Cause | None:
     if all(g.ndim > 1 and same(g.T, w) for g, w in pairs):
         return Cause("transposed", "it is the transpose of the right answer", "它是正确答案的转置")
     if all(g.size == w.size and same(g.reshape(w.shape), w) for g, w in pairs):
@@ -84,12 +95,12 @@ def _summed(got: np.ndarray, want: np.ndarray, same: Any) -> bool:
     except ValueError:
         return False
     ones = (1,) * (got.ndim - want.ndim) + want.shape
-    axes = tuple(i for i, n in enumerate(ones) if n == 1 and got.shape[i] > 1)
+    axes = tuple(i for i, n in enumerate(ones) if n == 1 and got.shape[i] != 1)
     return same(got.sum(axes, keepdims=True).reshape(want.shape), want)
 
 
-def _of_scale(wrong: list[tuple[int, np.ndarray, np.ndarray]], arguments: list[tuple[Any, ...]], rtol: float,
-              same: Any) -> Cause | None:
+def _of_scale(wrong: list[tuple[int, np.ndarray, np.ndarray]], arguments: Sequence[tuple[Any, ...]],
+              rtol: float, same: Any) -> Cause | None:
     factors = []
     for _, got, want in wrong:
         at = int(np.argmax(np.abs(want)))
@@ -117,7 +128,7 @@ def _of_scale(wrong: list[tuple[int, np.ndarray, np.ndarray]], arguments: list[t
                  f"它是正确答案的 {f:.6g} 倍：漏了或多了一个常数因子")
 
 
-def _size(factors: list[float], arguments: list[tuple[Any, ...]]) -> tuple[str, str] | None:
+def _size(factors: list[float], arguments: Sequence[tuple[Any, ...]]) -> tuple[str, str] | None:
     """The axis whose length the factors are, for all cases."""
     shapes = [[array(a).shape if _is_array(a) else () for a in args] for args in arguments]
     for k in range(min(map(len, shapes))):
@@ -167,7 +178,7 @@ def _of_places(wrong: list[tuple[int, np.ndarray, np.ndarray]], same: Any) -> Ca
     return None
 
 
-def _of_functions(wrong: list[tuple[int, np.ndarray, np.ndarray]], arguments: list[tuple[Any, ...]],
+def _of_functions(wrong: list[tuple[int, np.ndarray, np.ndarray]], arguments: Sequence[tuple[Any, ...]],
                   same: Any) -> Cause | None:
     for key, f, en, zh in _FUNCTIONS:
         if all(same(g, f(w)) for _, g, w in wrong):
@@ -184,7 +195,7 @@ def _is_array(a: Any) -> bool:
     return hasattr(a, "dtype") and hasattr(a, "shape") and array(a).dtype.kind in "biuf"
 
 
-def swapped(got: Any, want: Any, rtol: float, atol: float, names: tuple[str, ...]) -> Cause | None:
+def swapped(got: Any, want: Any, rtol: float, atol: float, names: Sequence[Name] = ()) -> Cause | None:
     """The right parts in another order."""
     if not isinstance(got, tuple | list) or not isinstance(want, tuple | list) or len(got) != len(want) > 1:
         return None
@@ -193,7 +204,7 @@ def swapped(got: Any, want: Any, rtol: float, atol: float, names: tuple[str, ...
     for order in itertools.permutations(range(len(want))):
         if order != tuple(range(len(want))) and all(
                 difference(got[i], want[j], rtol, atol) is None for i, j in enumerate(order)):
-            right = ", ".join(names or [f"result[{i}]" for i in range(len(want))])
-            return Cause("order", f"all parts are right, but in another order; the order is {right}",
-                         f"各部分都对，但次序不对；次序应为 {right}")
+            en, zh = both(names or [f"result[{i}]" for i in range(len(want))])
+            return Cause("order", f"all parts are right, but in another order; the order is {en}",
+                         f"各部分都对，但次序不对；次序应为 {zh}")
     return None

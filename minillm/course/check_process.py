@@ -1,6 +1,7 @@
 """Check a function of the learner's file in a process of its own, so that an endless loop ends.
 
-The process is `python -m minillm.course.check_process LESSON CHECKS EXERCISE SECONDS ANSWER`.
+The process is `python -m minillm.course.check_process LESSON CHECKS EXERCISE SECONDS ANSWER`. Its order:
+what is right is computed; then the learner's code is loaded and run, with a limit of time; then it is judged.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ import faulthandler
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from pathlib import Path
 from typing import TextIO
 
-from .checks import check
+from .checks import expect, judge, run
 from .exercise import load_exercises
 from .result import Result
 from .student import CannotLoad, load_function
@@ -62,18 +65,33 @@ def check_file(lesson: str | Path, checks: str | Path, exercise: str, *,
                 if process.poll() is None:
                     process.kill()
                     process.wait()
-        stack = _read(answer.with_suffix(".stack"))
-        if answer.exists():
-            return Result.from_json(json.loads(answer.read_text(encoding="utf-8")))
-        if "Timeout" in stack or ran_out:
-            return _stuck(exercise, str(file), stack)
-        begun = answer.with_suffix(".begun").exists()
-        if begun:
-            return Result(exercise, False, "ended", f"{exercise} ended Python itself (os._exit, or a crash); "
-                          "it should return its result",
-                          f"{exercise} 让 Python 整个退出了（os._exit，或者崩溃）；它应当返回结果")
-        last = (_read(log).strip().splitlines() or ["no message"])[-1]
+        return _result(exercise, str(file), answer, process.returncode, ran_out, _read(log))
+
+
+def _result(exercise: str, lesson: str, answer: Path, code: int, ran_out: bool, log: str) -> Result:
+    """What the process says, or what can be said of its end.
+
+    Raises:
+        RuntimeError: it was not the learner's code that failed.
+    """
+    if answer.exists():
+        told = json.loads(answer.read_text(encoding="utf-8"))
+        if "failed" in told:
+            raise RuntimeError(f"the check of {exercise} failed, and not your code: {told['failed']}")
+        return Result.from_json(told)
+    stack = _read(answer.with_suffix(".stack"))
+    if not answer.with_suffix(".learner").exists():  # not begun with the learner's code, or through with it
+        last = "it did not end" if ran_out else (log.strip().splitlines() or [f"exit status {code}"])[-1]
         raise RuntimeError(f"the check of {exercise} could not run: {last}")
+    if "Timeout" in stack or ran_out:
+        return _stuck(exercise, lesson, stack)
+    if code < 0:
+        name = signal.Signals(-code).name if -code in {int(s) for s in signal.Signals} else f"signal {-code}"
+        return Result(exercise, False, "ended", f"Python itself crashed in {exercise} ({name}): out of "
+                      "memory, or a fault in compiled code",
+                      f"运行 {exercise} 时 Python 本身崩溃了（{name}）：可能是内存不足，或者编译代码出错")
+    return Result(exercise, False, "ended", f"{exercise} ended Python itself (os._exit); it should return "
+                  "its result", f"{exercise} 让 Python 整个退出了（os._exit）；它应当返回结果")
 
 
 def _stuck(exercise: str, lesson: str, stack: str) -> Result:
@@ -95,25 +113,39 @@ def _read(path: Path) -> str:
 
 
 def _main(lesson: str, checks: str, name: str, seconds: str, answer: str) -> None:
-    exercise = load_exercises(checks)[name]
     out = Path(answer)
-    limit = float(seconds) if seconds else exercise.seconds
-    out.with_suffix(".begun").touch()
+    try:
+        told = _check(lesson, checks, name, float(seconds) if seconds else None, out).to_json()
+    except Exception as error:  # of the checks, the reference or the judge: the learner's were caught before
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        text = " ".join(str(error).split())
+        told = {"failed": f"{type(error).__name__}: {text} ({Path(at.filename).name}, line {at.lineno})"}
+    half = out.with_suffix(".half")
+    half.write_text(json.dumps(told), encoding="utf-8")
+    os.replace(half, out)
+    os._exit(0)  # whatever threads the function left running
+
+
+def _check(lesson: str, checks: str, name: str, seconds: float | None, out: Path) -> Result:
+    exercise = load_exercises(checks)[name]
+    limit = exercise.seconds if seconds is None else seconds
+    expected = expect(exercise)
+    learner = out.with_suffix(".learner")  # there while the learner's code runs
+    learner.touch()
     with out.with_suffix(".stack").open("w") as stack:
+        timer = _end_after(limit + LOADING, stack)
         try:
-            timer = _end_after(limit + LOADING, stack)
             function = load_function(lesson, name)
             timer.cancel()
             timer = _end_after(limit, stack)
-            result = check(exercise, function)
+            ran = run(exercise, function)
         except CannotLoad as error:
-            result = error.result
-        timer.cancel()
-        faulthandler.cancel_dump_traceback_later()
-    half = out.with_suffix(".half")
-    half.write_text(json.dumps(result.to_json()), encoding="utf-8")
-    os.replace(half, out)
-    os._exit(0)  # whatever threads the function left running
+            return error.result
+        finally:
+            timer.cancel()
+            faulthandler.cancel_dump_traceback_later()
+            learner.unlink()
+    return judge(expected, function, ran)
 
 
 def _end_after(seconds: float, stack: TextIO) -> threading.Timer:

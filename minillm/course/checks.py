@@ -15,6 +15,7 @@ import numpy as np
 from .causes import likely_cause, swapped
 from .compare import Difference, array, difference
 from .exercise import Exercise
+from .pristine import Pristine
 from .result import (
     Result,
     argument_name,
@@ -37,6 +38,32 @@ class Outcome:
     error: BaseException | None = None
 
 
+@dataclass
+class Expected:
+    """What is right, computed before a learner's code is near: see `expect`.
+
+    Attributes:
+        exercise: what it is about.
+        arguments: the cases' arguments, untouched.
+        right: what the reference does with them.
+        pristine: the state of NumPy and minillm at that time.
+    """
+
+    exercise: Exercise
+    arguments: list[tuple[Any, ...]]
+    right: list[Outcome]
+    pristine: Pristine
+
+
+@dataclass
+class Run:
+    """What a learner's function did: its outcomes, what it printed, and which warnings it gave."""
+
+    outcomes: list[Outcome]
+    printed: str
+    noticed: list[warnings.WarningMessage]
+
+
 def check(exercise: Exercise, student_function: Callable[..., Any]) -> Result:
     """Run a learner's function on all cases and say the first thing that is wrong, with its likely cause.
 
@@ -49,14 +76,35 @@ def check(exercise: Exercise, student_function: Callable[..., Any]) -> Result:
     Returns:
         What was found; nothing that the function raises comes out, but for Ctrl-C.
     """
+    expected = expect(exercise)
+    return judge(expected, student_function, run(exercise, student_function))
+
+
+def expect(exercise: Exercise) -> Expected:
+    """What is right; to be called before the learner's code is loaded, which may change NumPy itself.
+
+    Raises:
+        What the cases or the reference raise.
+    """
+    return Expected(exercise, exercise.arguments(), outcomes_of(exercise, exercise.reference, strict=True),
+                    Pristine())
+
+
+def run(exercise: Exercise, student_function: Callable[..., Any]) -> Run:
+    """Run a learner's function on all cases; nothing that it raises comes out, but for Ctrl-C."""
     printed = _Printed()
     with (contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed),
           warnings.catch_warnings(record=True) as noticed):
         warnings.simplefilter("always")
         outcomes = outcomes_of(exercise, student_function)
-    right = outcomes_of(exercise, exercise.reference, strict=True)
-    result = _judge(exercise, student_function, outcomes, right, noticed)
-    return replace(result, printed=printed.getvalue())
+    return Run(outcomes, printed.getvalue(), noticed)
+
+
+def judge(expected: Expected, student_function: Callable[..., Any], ran: Run) -> Result:
+    """What is wrong with what a function did, in the state that NumPy and minillm were in before it ran."""
+    expected.pristine.put_back()
+    found = _judge(expected, student_function, ran)
+    return replace(found, printed=ran.printed)
 
 
 def outcomes_of(exercise: Exercise, function: Callable[..., Any], strict: bool = False) -> list[Outcome]:
@@ -91,20 +139,20 @@ def same_outcomes(exercise: Exercise, one: list[Outcome], other: list[Outcome]) 
             and _changed(exercise, a.args, b.args) is None)) for a, b in zip(one, other, strict=True))
 
 
-def _judge(exercise: Exercise, function: Callable[..., Any], outcomes: list[Outcome], right: list[Outcome],
-           noticed: list[warnings.WarningMessage]) -> Result:
+def _judge(expected: Expected, function: Callable[..., Any], ran: Run) -> Result:
+    exercise, outcomes = expected.exercise, ran.outcomes
     for number, outcome in enumerate(outcomes):
-        fresh = exercise.arguments()[number]
+        untouched = expected.arguments[number]
         if outcome.error is not None:
             found = of_exception(exercise.name, function, outcome.error,
-                                 describe(_called(exercise, function), fresh))
+                                 describe(_called(exercise, function), untouched))
             return found if found.kind in ("not_written", "needs_other") else _with_wrong(
                 exercise, outcomes, found)
-        wrong = difference(outcome.value, right[number].value, exercise.rtol, exercise.atol,
+        wrong = difference(outcome.value, expected.right[number].value, exercise.rtol, exercise.atol,
                            exercise.outputs)
         if wrong is not None:
-            return _of_difference(exercise, function, outcomes, right, number, wrong, noticed)
-        k = _changed(exercise, outcome.args, fresh)
+            return _of_difference(expected, function, ran, number, wrong)
+        k = _changed(exercise, outcome.args, untouched)
         if k is not None:
             name = argument_name(_called(exercise, function), k)
             return _with_wrong(exercise, outcomes, Result(
@@ -118,15 +166,15 @@ def _judge(exercise: Exercise, function: Callable[..., Any], outcomes: list[Outc
                   f"正确，{cases} 组数据全部通过" if cases > 1 else "正确")
 
 
-def _of_difference(exercise: Exercise, function: Callable[..., Any], outcomes: list[Outcome],
-                   right: list[Outcome], number: int, wrong: Difference,
-                   noticed: list[warnings.WarningMessage]) -> Result:
+def _of_difference(expected: Expected, function: Callable[..., Any], ran: Run, number: int,
+                   wrong: Difference) -> Result:
+    exercise, outcomes, right = expected.exercise, ran.outcomes, expected.right
     en, zh = wrong.en, wrong.zh
-    given = describe(_called(exercise, function), exercise.arguments()[number])
+    given = describe(_called(exercise, function), expected.arguments[number])
     en, zh = more(en, zh, f"Called with {given}", f"调用参数：{given}") if given else (en, zh)
     line = None
     if wrong.kind in ("nan", "inf"):
-        for warning in noticed:
+        for warning in ran.noticed:
             if warning.filename == file_of(function):
                 line = warning.lineno
                 en, zh = more(en, zh, f"Line {line} warned: {warning.message}",
@@ -139,14 +187,14 @@ def _of_difference(exercise: Exercise, function: Callable[..., Any], outcomes: l
     cause = swapped(outcomes[number].value, right[number].value, exercise.rtol, exercise.atol,
                     exercise.outputs)
     if cause is None and wrong.got is not None:
-        pairs = _pairs(exercise, outcomes, right, wrong)
-        cause = likely_cause(pairs, exercise.arguments(), exercise.rtol, exercise.atol)
+        pairs = _pairs(outcomes, right, wrong)
+        cause = likely_cause(pairs, expected.arguments, exercise.rtol, exercise.atol)
     if cause is None:
         return result
     return _likely(result, cause.key, cause.en, cause.zh)
 
 
-def _pairs(exercise: Exercise, outcomes: list[Outcome], right: list[Outcome],
+def _pairs(outcomes: list[Outcome], right: list[Outcome],
            wrong: Difference) -> list[tuple[np.ndarray, np.ndarray]]:
     """(got, right) of the output at fault, in each case."""
     pairs = []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from minillm.autograd import Tensor
+
+Name = str | tuple[str, str]  # of a result: one for both languages, or (English, Chinese)
 
 
 @dataclass(frozen=True)
@@ -27,17 +30,21 @@ class Difference:
     want: np.ndarray | None = None
 
 
-def difference(got: Any, want: Any, rtol: float, atol: float, names: tuple[str, ...] = (),
-               name: str = "") -> Difference | None:
+def difference(got: Any, want: Any, rtol: float = 1e-6, atol: float = 1e-9, names: Sequence[Name] = (),
+               name: Name = "") -> Difference | None:
     """The first difference between a result and the right one, or None.
 
+    Looked for in this order: nothing returned, another type or number of parts, another shape, nan or inf,
+    the first number that is wrong (told with how many are, and the largest error), another dtype.
+
     Args:
-        got, want: arrays, Tensors, numbers, or tuples, lists and dicts of them.
-        rtol, atol: |got - want| may be atol + rtol |want|.
-        names: what a tuple's parts are called.
-        name: what the result is called; "" for the whole.
+        got: what was computed: an array of any shape, a Tensor, a number, or tuples, lists and dicts of them.
+        want: what is right, of the same kinds.
+        rtol, atol: |got - want| may be atol + rtol |want|, element by element; whole numbers must be equal.
+        names: what the parts are called, where `want` is a tuple: ("loss", "dlogits").
+        name: what the result itself is called; "" says "the result".
     """
-    what, das = (name, f"{name} ") if name else ("the result", "结果")
+    what, das = _called(name) if name else ("the result", "结果")
     if want is None:
         return None if got is None else Difference(
             "type", f"{what} should be None, not {kind_of(got)}", f"{das}应为 None，而不是 {kind_of(got)}")
@@ -47,7 +54,7 @@ def difference(got: Any, want: Any, rtol: float, atol: float, names: tuple[str, 
     if isinstance(want, dict):
         return _of_dict(got, want, rtol, atol, what, das)
     if isinstance(want, tuple | list):
-        return _of_sequence(got, want, rtol, atol, names, name, what, das)
+        return _of_sequence(got, want, rtol, atol, names, what, das)
     if isinstance(want, str | bytes) or not _numeric(want):
         if type(got) is type(want) and bool(got == want):
             return None
@@ -87,6 +94,12 @@ def kind_of(x: Any) -> str:
     return type(x).__name__
 
 
+def _called(name: Name) -> tuple[str, str]:
+    """A name as the sentences of both languages begin with it."""
+    en, zh = (name, name) if isinstance(name, str) else name
+    return en, f"{zh} " if zh[-1:].isascii() else zh
+
+
 def _short(x: Any) -> str:
     text = repr(x)
     return text if len(text) <= 70 else text[:67] + "..."
@@ -105,28 +118,37 @@ def _of_dict(got: Any, want: dict, rtol: float, atol: float, what: str, das: str
                               f"{das}多了键 {key!r}")
     for key, right in want.items():
         name = "result" if what == "the result" else what
-        found = difference(got[key], right, rtol, atol, (), f"{name}[{key!r}]")
+        # A key that says itself what it is, such as 'a.grad', needs nothing around it.
+        telling = isinstance(key, str) and what == "the result" and not key.replace("_", "").isalnum()
+        found = difference(got[key], right, rtol, atol, (), key if telling else f"{name}[{key!r}]")
         if found is not None:
             return found
     return None
 
 
-def _of_sequence(got: Any, want: Any, rtol: float, atol: float, names: tuple[str, ...], name: str, what: str,
+def _of_sequence(got: Any, want: Any, rtol: float, atol: float, names: Sequence[Name], what: str,
                  das: str) -> Difference | None:
-    parts = ", ".join(names) if names else f"{len(want)}"
+    en, zh = both(names) if names else (f"{len(want)}",) * 2
     if not isinstance(got, tuple | list):
-        return Difference("type", f"{what} is {kind_of(got)}; it should be a {type(want).__name__} ({parts})",
-                          f"{das}是 {kind_of(got)}，应为 {type(want).__name__}（{parts}）")
+        return Difference("type", f"{what} is {kind_of(got)}; it should be a {type(want).__name__} ({en})",
+                          f"{das}是 {kind_of(got)}，应为 {type(want).__name__}（{zh}）")
     if len(got) != len(want):
         return Difference("length", f"{what} has {len(got)} parts; it should have {len(want)}"
-                          + (f": {parts}" if names else ""),
-                          f"{das}有 {len(got)} 个部分，应有 {len(want)} 个" + (f"：{parts}" if names else ""))
+                          + (f": {en}" if names else ""),
+                          f"{das}有 {len(got)} 个部分，应有 {len(want)} 个" + (f"：{zh}" if names else ""))
     for i, (one, right) in enumerate(zip(got, want, strict=True)):
-        part = names[i] if i < len(names) else f"{name or 'result'}[{i}]"
+        part = names[i] if i < len(names) else f"{'result' if what == 'the result' else what}[{i}]"
         found = difference(one, right, rtol, atol, (), part)
         if found is not None:
             return found
     return None
+
+
+def both(names: Sequence[Name]) -> tuple[str, str]:
+    """A list of names, in English and in Chinese."""
+    pairs = [(name, name) if isinstance(name, str) else name for name in names]
+    all_ascii = all(zh.isascii() for _, zh in pairs)
+    return ", ".join(en for en, _ in pairs), (", " if all_ascii else "、").join(zh for _, zh in pairs)
 
 
 def close(got: np.ndarray, want: np.ndarray, rtol: float, atol: float) -> np.ndarray:
@@ -162,8 +184,9 @@ def _of_arrays(got: np.ndarray, want: np.ndarray, rtol: float, atol: float, what
 
 def _of_values(got: np.ndarray, want: np.ndarray, wrong: np.ndarray, what: str, das: str) -> Difference:
     at = _first(wrong)
-    en = f"{what}{_at(at)} is {_number(got[at])}; it should be {_number(want[at])}"
-    zh = f"{das}{_at(at)}{_gap(at)}是 {_number(got[at])}，应为 {_number(want[at])}"
+    mine, right = _told_apart(got[at], want[at])
+    en = f"{what}{_at(at)} is {mine}; it should be {right}"
+    zh = f"{das}{_at(at)}{_gap(at)}是 {mine}，应为 {right}"
     if wrong.size > 1:
         with np.errstate(all="ignore"):
             off = np.abs(got.astype(complex) - want.astype(complex))
@@ -188,5 +211,14 @@ def _gap(index: tuple[int, ...]) -> str:
     return " " if index else ""
 
 
-def _number(x: Any) -> str:
-    return str(x) if np.asarray(x).dtype.kind in "bui" else f"{x:.6g}"
+def _number(x: Any, digits: int = 6) -> str:
+    return str(x) if np.asarray(x).dtype.kind in "bui" else f"{x:.{digits}g}"
+
+
+def _told_apart(got: Any, want: Any) -> tuple[str, str]:
+    """Two numbers that differ, with as many digits as it takes to see it."""
+    for digits in (6,):
+        mine, right = _number(got, digits), _number(want, digits)
+        if mine != right:
+            break
+    return mine, right

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from minillm.errors import UserError
 from .checks import check, outcomes_of, same_outcomes
 from .exercise import Exercise, load_exercises
 from .lesson_api import run_lesson
+from .numbers import unsaid_in_checks
 from .percent import (
     BEGIN,
     Lesson,
@@ -27,6 +28,7 @@ from .percent import (
     serialise,
     solution_version,
 )
+from .statement import chinese_statements, in_language, problems_of
 from .student import CannotLoad, load_function
 
 SECONDS = 60.0  # that a lesson may run
@@ -53,7 +55,11 @@ def examine(folder: str | Path, *, earlier: Iterable[str] | None = None) -> list
         problems.append(f"lesson.py has the exercises {sorted(lesson.exercises)}, "
                         f"checks.py {sorted(exercises)}")
         return problems
-    problems += _of_run(lesson, folder / "lesson.py")
+    chinese = chinese_statements(folder / "checks.py")
+    for name in lesson.exercises:
+        problems += problems_of(lesson.cell_of(name), chinese.get(name, ""))
+    source = (folder / "checks.py").read_text(encoding="utf-8")
+    problems += _of_run(lesson, folder / "lesson.py", source, exercises)
     for exercise in exercises.values():
         try:
             problems += _of_exercise(lesson, exercise)
@@ -84,7 +90,7 @@ def _of_file(lesson: Lesson, slug: str, earlier: list[str]) -> list[str]:
     return problems
 
 
-def _of_run(lesson: Lesson, path: Path) -> list[str]:
+def _of_run(lesson: Lesson, path: Path, checks: str, exercises: dict[str, Exercise]) -> list[str]:
     wall, cpu = time.monotonic(), time.process_time()
     with warnings.catch_warnings(record=True) as noticed:
         warnings.simplefilter("always")
@@ -101,7 +107,18 @@ def _of_run(lesson: Lesson, path: Path) -> list[str]:
         problems.append("no picture(...)")
     if not run.steppers:
         problems.append("no step(...)")
-    return problems + run.unsaid()
+    texts = {f"{e.name}, {what}": text for e in exercises.values() for what, text in _texts_of(e)}
+    return problems + run.unsaid() + unsaid_in_checks(texts, checks, run.said)
+
+
+def _texts_of(exercise: Exercise) -> Iterator[tuple[str, str]]:
+    """(what it is, text) of all that a check may tell a learner."""
+    pairs = {f"hint {i}": hint for i, hint in enumerate(exercise.hints, start=1)}
+    pairs |= {f"wrong version {key!r}": (en, zh) for key, (_, en, zh) in exercise.wrong.items()}
+    for what, (en, zh) in (pairs | {"why": exercise.why}).items():
+        yield f"{what} (en)", en
+        yield f"{what} (zh)", zh
+    yield "statement_zh", exercise.statement_zh
 
 
 def _of_exercise(lesson: Lesson, exercise: Exercise) -> list[str]:
@@ -110,7 +127,9 @@ def _of_exercise(lesson: Lesson, exercise: Exercise) -> list[str]:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         file = Path(folder, "lesson.py")
+        zh = in_language(lesson, "zh", {exercise.name: exercise.statement_zh})
         for version, wanted in ((learners_version(lesson), "not_written"),
+                                (learners_version(zh, "zh"), "not_written"),
                                 (solution_version(lesson), "passed")):
             file.write_text(serialise(version), encoding="utf-8")
             try:

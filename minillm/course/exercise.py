@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 import sys
 import zlib
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from .compare import Name
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,14 @@ class Exercise:
             anew for each function that is run, so that none sees what another left.
         reference: what is right, called with the same arguments.
         hints: (English, Chinese), from vague to concrete.
+        statement_zh: the function's docstring in Chinese: what to write, formula, arguments with their
+            shapes, result. A literal text, as it is also read without running the file; its indentation is
+            taken off.
         wrong: key -> (function, English, Chinese): a known wrong version, and what a tutor says to it.
         why: (English, Chinese), shown after success: why it works. Empty: the last hint.
         rtol, atol: |got - expected| may be atol + rtol |expected|.
-        outputs: names of the results where there are several, such as ("loss", "dlogits").
+        outputs: names of the results where there are several, such as ("loss", "dlogits"), or
+            ("the steps taken", "走过的步数") where the languages differ.
         in_place: which arguments the function changes; these are compared, all others must stay as they are.
         run: run(function, *arguments) -> what is compared, where that is not function(*arguments).
         seconds: how long the function may take for all cases.
@@ -41,12 +48,14 @@ class Exercise:
     why: tuple[str, str] = ("", "")
     rtol: float = 1e-6
     atol: float = 1e-9
-    outputs: tuple[str, ...] = ()
+    outputs: tuple[Name, ...] = ()
     in_place: tuple[int, ...] = ()
     run: Callable[..., Any] | None = None
     seconds: float = 10.0
+    statement_zh: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "statement_zh", inspect.cleandoc(self.statement_zh))
         if not self.name.isidentifier():
             raise ValueError(f"exercise {self.name!r} is not a function's name")
         if not self.hints:
@@ -57,6 +66,9 @@ class Exercise:
         for what, (en, zh) in texts.items():
             if not en.strip() or not re.search(r"[\u4e00-\u9fff]", zh):
                 raise ValueError(f"exercise {self.name}, {what}: needs its text in English and in Chinese")
+        if '"""' in self.statement_zh or self.statement_zh.endswith(("\\", '"')):
+            raise ValueError(f'exercise {self.name}, statement_zh: a docstring has no """ in it, and ends in '
+                             'no backslash and no "')
 
     def arguments(self) -> list[tuple[Any, ...]]:
         """The cases, made anew; seeded by the exercise's name."""

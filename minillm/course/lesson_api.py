@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import contextvars
 import io
@@ -16,11 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minillm.stepper import Recording
+from minillm.stepper import KernelSteps, Recording
+from minillm.stepper.kernel import is_of_kernels
 
 from .figures import Html, close, image, img, notebook_display
 from .numbers import matches, unsaid_numbers
 from .percent import Cell, Lesson, parse
+from .saved_text import read_saved
 
 
 @dataclass
@@ -38,7 +41,7 @@ class Picture:
 class Stepper:
     """A computation to step through, with its captions."""
 
-    recording: Recording
+    recording: Recording | KernelSteps
     en: str
     zh: str
 
@@ -52,6 +55,7 @@ class CellRun:
         stdout: what it printed.
         pictures, steppers: in order.
         shown: all of these in the order in which they came: text, Picture or Stepper.
+        result: of the expression that the cell ends with, if it does.
         seconds: wall clock.
     """
 
@@ -60,6 +64,7 @@ class CellRun:
     pictures: list[Picture] = field(default_factory=list)
     steppers: list[Stepper] = field(default_factory=list)
     shown: list[str | Picture | Stepper] = field(default_factory=list)
+    result: Any = None
     seconds: float = 0.0
 
 
@@ -73,6 +78,7 @@ class LessonRun:
         cells: one for each cell of the lesson that was reached, texts too.
         said: the texts of all `says` calls.
         error: None, or what went wrong, with cell and line; the rest of the cells were not run.
+        error_zh: the same in Chinese.
         exception: the exception behind `error`.
         namespace: the lesson's names in the end.
     """
@@ -82,6 +88,7 @@ class LessonRun:
     cells: list[CellRun] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     error: str | None = None
+    error_zh: str | None = None
     exception: BaseException | None = None
     namespace: dict[str, Any] = field(default_factory=dict)
 
@@ -165,20 +172,23 @@ def picture(fig: Any, *, alt_en: str, alt_zh: str, name: str) -> None:
     close(fig)
 
 
-def step(recording: Recording, en: str = "", zh: str = "") -> None:
+def step(recording: Any, en: str = "", zh: str = "") -> None:
     """Show a stepper: in a run of the lesson it is collected, in a notebook displayed, and a plain run prints
     a line.
 
     Args:
-        recording: of `minillm.trace`.
+        recording: of `minillm.trace`, or of kernels: `kernels.testing.trace_kernel`, `KernelSteps`.
         en, zh: the caption.
 
     Raises:
         TypeError: not a recording.
         ValueError: a caption is missing.
     """
-    if not isinstance(recording, Recording):
-        raise TypeError(f"step takes what minillm.trace gives, not {type(recording).__name__}")
+    if is_of_kernels(recording):
+        recording = KernelSteps(recording)
+    if not isinstance(recording, Recording | KernelSteps):
+        raise TypeError("step takes what minillm.trace or kernels.testing.trace_kernel gives, not "
+                        f"{type(recording).__name__}")
     if not en.strip() or not zh.strip():
         raise ValueError("a stepper needs its caption in both languages: step(recording, en=..., zh=...)")
     run = _current.get()
@@ -195,22 +205,27 @@ def step(recording: Recording, en: str = "", zh: str = "") -> None:
         display(recording)
 
 
-def run_lesson(path: str | Path, lang: str = "en", *, lesson: Lesson | None = None) -> LessonRun:
+def run_lesson(path: str | Path, lang: str = "en", *, lesson: Lesson | None = None,
+               solutions: Path | None = None) -> LessonRun:
     """Run a lesson's cells in a fresh namespace, and collect what each printed and showed.
 
     Args:
         path: the lesson.py; also the file name and line numbers that tracebacks and steppers have.
         lang: language of the run.
         lesson: what to run in place of the file's text, such as `percent.solution_version(...)`.
+        solutions: a lesson.py whose exercises are run in place of this one's; their lines are those of that
+            file, all others stay what they are in this one.
 
     Returns:
         The run. It ends at the first cell that fails: `run.error` says where and why.
 
     Raises:
-        OSError, percent.LessonError: the file cannot be read, or is not a lesson.
+        OSError, saved_text.NotUtf8, percent.LessonError: the file cannot be read, or is not a lesson.
     """
     path = Path(path)
-    lesson = lesson or parse(path.read_text(encoding="utf-8"))
+    lesson = lesson or parse(read_saved(path).text)
+    solved = [] if solutions is None else parse(solutions.read_text(encoding="utf-8")).cells
+    instead = {c.exercise: c for c in solved if c.exercise}
     os.environ.setdefault("MPLBACKEND", "Agg")
     name = "_lesson_" + re.sub(r"\W", "_", path.resolve().parent.name)
     module = types.ModuleType(name)
@@ -222,7 +237,9 @@ def run_lesson(path: str | Path, lang: str = "en", *, lesson: Lesson | None = No
     try:
         for number, cell in enumerate(lesson.cells):
             run.cells.append(CellRun(cell))
-            if cell.kind == "code" and not _run_cell(run, number, str(path)):
+            other = instead.get(cell.exercise or "")
+            if cell.kind == "code" and not _run_cell(run, number, str(path if other is None else solutions),
+                                                     other or cell):
                 break
     finally:
         _current.reset(token)
@@ -233,36 +250,45 @@ def run_lesson(path: str | Path, lang: str = "en", *, lesson: Lesson | None = No
     return run
 
 
-def steppers_that_tell_nothing(path: Path, after: int) -> list[tuple[int, Stepper]]:
-    """A lesson's steppers that do not go through an exercise's solution, with their numbers from 1.
+def steppers_that_tell_nothing(path: Path, solutions: Path, after: int) -> list[tuple[int, Stepper]]:
+    """The steppers of a learner's copy that do not go through an exercise's solution, with their numbers from
+    1 and the lines of the learner's file.
 
     Args:
-        path: the lesson, with its solutions.
-        after: how many to leave out at the beginning.
+        path: the learner's lesson.py, with exercises that are open.
+        solutions: the lesson with its solutions.
+        after: how many steppers to leave out at the beginning.
     """
-    run = run_lesson(path)
-    solutions = [range(c.line, c.line + c.text.count("\n") + 1) for c in run.lesson.cells if c.exercise]
-
     def tells(stepper: Stepper) -> bool:
-        return any(place.file == str(path) and any(place.line in lines for lines in solutions)
-                   for step in stepper.recording.steps for place in step.places)
+        return any(place.file == str(solutions) for step in stepper.recording.steps for place in step.places)
 
-    return [(k, one) for k, one in enumerate(run.steppers, 1) if k > after and not tells(one)]
+    steppers = run_lesson(path, solutions=solutions).steppers
+    return [(k, one) for k, one in enumerate(steppers, 1) if k > after and not tells(one)]
 
 
-def _run_cell(run: LessonRun, number: int, file: str) -> bool:
-    """Run the last cell begun; whether it went well."""
+_RESULT = "_result_of_the_cell"
+
+
+def _run_cell(run: LessonRun, number: int, file: str, cell: Cell) -> bool:
+    """Run a cell as the last one begun; whether it went well."""
     at = run.cells[-1]
     started = time.perf_counter()
     out = _Captured(at)
     try:
         with contextlib.redirect_stdout(out):
-            code = compile("\n" * (at.cell.line - 1) + at.cell.text, file, "exec", dont_inherit=True)
-            exec(code, run.namespace)
+            tree = ast.parse("\n" * (cell.line - 1) + cell.text, file)
+            last = tree.body[-1] if tree.body else None
+            if isinstance(last, ast.Expr):
+                kept = ast.Assign([ast.Name(_RESULT, ast.Store())], last.value)
+                tree.body[-1] = ast.fix_missing_locations(ast.copy_location(kept, last))
+            exec(compile(tree, file, "exec", dont_inherit=True), run.namespace)
+            at.result = run.namespace.pop(_RESULT, None)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        run.error, run.exception = f"cell {number + 1}, {_where(error, file, at.cell)}", error
+        line, what = _where(error, file, cell)
+        run.error, run.exception = f"cell {number + 1}, line {line}: {what}", error
+        run.error_zh = f"第 {number + 1} 个单元格，第 {line} 行：{what}"
         return False
     finally:
         at.seconds = time.perf_counter() - started
@@ -291,13 +317,13 @@ def _show(run: LessonRun, what: Picture | Stepper) -> None:
     run.cells[-1].shown.append(what)
 
 
-def _where(error: BaseException, file: str, cell: Cell) -> str:
-    """`line 12: ValueError: ...`, the line being the lesson's own."""
+def _where(error: BaseException, file: str, cell: Cell) -> tuple[int, str]:
+    """(the lesson's own line, `ValueError: ...`)"""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
     if isinstance(error, SyntaxError) and error.filename == file:
         lines = [error.lineno]
     text = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().split("\n")[0]
-    return f"line {lines[-1] if lines else cell.line}: {type(error).__name__}" + (f": {text}" if text else "")
+    return (lines[-1] if lines else None) or cell.line, type(error).__name__ + (f": {text}" if text else "")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable
 from decimal import Decimal
@@ -11,12 +12,14 @@ from .percent import Cell
 
 _WRITTEN = re.compile(r"([-+\u2212]?)(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(?:[eE]([-+]?\d+))?(\s*[^\s\d.,].*)?\Z")
 
+_CODE = [r"(?ms)^ {0,3}(```|~~~).*?^ {0,3}\1[^\n]*$", r"(?s)(`+)(?!`).+?(?<!`)\1(?!`)"]
+_FORMULAS = [r"(?s)\$\$.+?\$\$", r"(?s)(?<!\\)\$[^$]+?(?<!\\)\$"]
+_DECIMAL = re.compile(r"(?<![\d.,])\d+\.\d+(?!\d|\.\d)(\s*(?:\\?%|％))?")  # 2.303, and no 1.2.3
+
 # What is no quoted number, taken out of the text in this order.
 _NOT_QUOTED = [
-    r"(?ms)^ {0,3}(```|~~~).*?^ {0,3}\1[^\n]*$",  # code
-    r"(?s)(`+)(?!`).+?(?<!`)\1(?!`)",
-    r"(?s)\$\$.+?\$\$",  # formulas
-    r"(?s)(?<!\\)\$[^$]+?(?<!\\)\$",
+    *_CODE,
+    *_FORMULAS,
     r"(?s)<!--.*?-->",
     r"\]\([^)\s]*(?:\s+\"[^\"]*\")?\)",  # where a link goes
     r"https?://[^\s)>]+",
@@ -82,26 +85,74 @@ def unsaid_numbers(cells: Iterable[Cell], said: Iterable[str]) -> list[str]:
         said: the texts of its `says` calls.
 
     Returns:
-        One line for each: the line's number in the file and the number. Numbers in code, formulas,
-        references to sections and lessons, citations' years, names (float32) and the whole numbers 0 to
-        10 need no `says`.
+        One line for each: the line's number in the file and the number. Numbers in code, references to
+        sections and lessons, citations' years, names (float32) and the whole numbers 0 to 10 need no
+        `says`; nor do whole numbers in formulas, but decimals there do.
     """
     known = {_key(text) for text in said}
-    found: list[str] = []
+    found: list[tuple[int, str]] = []
     for cell in cells:
         if cell.kind != "markdown":
             continue
         text = "\n".join(re.sub(r"^# ?", "", line) for line in cell.text.splitlines())
-        for pattern in _NOT_QUOTED:
-            text = re.sub(pattern, _blank, text)
+        missing = [(at, number) for at, number in _decimals_of_formulas(text) if not _is_said(number, known)]
+        text = _prose(text)
         for match in _NUMBER.finditer(text):
             digits, kind = _key(match[0])
             small = digits.isdecimal() and int(digits) <= 10 and not kind
             if not small and (digits, kind) not in known:
-                line = cell.line + text.count("\n", 0, match.start())
-                found.append(f"line {line}: {match[0].strip()} is in the text, but no "
-                             f"says({match[0].strip()!r}, ...) computes it")
+                missing.append((match.start(), match[0].strip()))
+        found += [(cell.line + text.count("\n", 0, at), number) for at, number in sorted(missing)]
+    return [f"line {line}: {number} is in the text, but no says({number!r}, ...) computes it"
+            for line, number in found]
+
+
+def unsaid_in_checks(texts: dict[str, str], source: str, said: Iterable[str]) -> list[str]:
+    """Decimals in the texts of a checks.py that neither its code has nor the lesson says.
+
+    Args:
+        texts: what each is ("adam_step, hint 1") -> the text.
+        source: of checks.py; the numbers of its code, such as a case's, may stand in the texts.
+        said: the texts of the lesson's `says` calls.
+    """
+    known = {_key(text) for text in said}
+    literals = {float(node.value) for node in ast.walk(ast.parse(source))
+                if isinstance(node, ast.Constant) and isinstance(node.value, int | float)}
+    found = []
+    for what, text in texts.items():
+        decimals = [(at, m) for at, m in _decimals_of_formulas(text) if not _is_said(m, known)]
+        decimals += [(m.start(), m[0].strip()) for m in _DECIMAL.finditer(_prose(text))
+                     if not _is_said(m[0], known)]
+        found += [f"{what}: {number} is neither in the code of checks.py nor in a says({number!r}, ...) of "
+                  "the lesson" for _, number in sorted(decimals)
+                  if not (number[-1].isdigit() and float(number) in literals)]
     return found
+
+
+def _prose(text: str) -> str:
+    """The text with all that is no quoted number blanked out."""
+    for pattern in _NOT_QUOTED:
+        text = re.sub(pattern, _blank, text)
+    return text
+
+
+def _decimals_of_formulas(text: str) -> list[tuple[int, str]]:
+    """(place, "2.303") for every decimal inside $...$ or $$...$$."""
+    for pattern in _CODE:
+        text = re.sub(pattern, _blank, text)
+    found = []
+    for pattern in _FORMULAS:
+        for formula in re.finditer(pattern, text):
+            found += [(formula.start() + m.start(), m[0].strip().replace("\\%", "%"))
+                      for m in _DECIMAL.finditer(formula[0])]
+        text = re.sub(pattern, _blank, text)
+    return found
+
+
+def _is_said(number: str, known: set[tuple[str, str]]) -> bool:
+    """Whether the lesson says a decimal, as a percentage or not; 1.5 is said by "1.5x" too."""
+    digits, kind = _key(number)
+    return (digits, kind) in known or (kind == "" and (digits, "x") in known)
 
 
 def _blank(match: re.Match[str]) -> Any:

@@ -22,7 +22,7 @@ class Result:
         exercise: its name.
         passed: whether the function is right.
         kind: "passed", "not_written", "needs_other", "exception", "ended", "too_slow", "changed_input",
-            "missing", "syntax", or the kind of a `compare.Difference`.
+            "missing", "encoding", "syntax", or the kind of a `compare.Difference`.
         en, zh: what to say to the learner.
         cause: key of the known wrong version or of the generic cause, or "".
         line: the learner's line at fault, or None.

@@ -13,6 +13,7 @@ from minillm.errors import UserError
 
 from .exercise import Exercise, load_exercises
 from .percent import Lesson, LessonError, parse
+from .statement import chinese_statements, in_language
 
 SLUG = re.compile(r"\d\d_[a-z0-9_]+")
 
@@ -63,6 +64,10 @@ class Shelf:
     def file(self, slug: str) -> Path:
         """The lesson's file, with its solutions."""
         return self.folder / slug / "lesson.py"
+
+    def told(self, slug: str, lang: str) -> Lesson:
+        """A lesson with its exercises' statements in a language: "en", "zh" or "both"."""
+        return in_language(self.lessons[slug], lang, chinese_statements(self.checks(slug)))
 
     def checks(self, slug: str) -> Path:
         """The lesson's checks.py."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import ast
 import os
 import re
-import symtable
 import sys
 import traceback
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .names import binds, uses
 from .result import Result, not_written
+from .saved_text import NotUtf8, read_saved
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
 
@@ -34,19 +34,21 @@ def load_function(path: str | Path, name: str) -> Any:
         name: of the function or class.
 
     Raises:
-        CannotLoad: no file, no such function, a syntax error, or the lines before it fail.
+        CannotLoad: no file, no UTF-8, no such function, a syntax error, or the lines before it fail.
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_saved(path).text
+    except NotUtf8 as error:
+        raise CannotLoad(Result(name, False, "encoding", error.en, error.zh, line=error.line)) from None
+    except OSError as error:
         raise CannotLoad(Result(
             name, False, "missing", f"{path} cannot be read ({error.__class__.__name__}): "
             "`minillm learn reset` makes it anew and keeps what is there",
             f"读不了 {path}（{error.__class__.__name__}）："
             "`minillm learn reset` 会重新生成它，并保留原有内容")) from None
     statements, broken = _statements(text, str(path))
-    at = max((i for i, s in enumerate(statements) if name in _binds(s)), default=None)
+    at = max((i for i, s in enumerate(statements) if name in binds(s)), default=None)
     for mistake in broken:
         if at is None or _mentions(text, mistake, name):
             raise CannotLoad(_of_syntax(name, mistake))
@@ -75,20 +77,20 @@ def needed(statements: list[ast.stmt], at: int) -> list[ast.stmt]:
     """Statement `at` and, in order, those that bind names which it, or they, use; prints, pictures and
     training runs whose names nobody uses are left out.
     """
-    wanted = _uses(statements[at])
-    name = _binds(statements[at])
-    before = set().union(*map(_binds, statements[:at]))
+    wanted = uses(statements[at])
+    name = binds(statements[at])
+    before = set().union(*map(binds, statements[:at]))
     chosen = [at]
     changed = True
     while changed:
         changed = False
         for i, statement in enumerate(statements):
-            found = _binds(statement) & wanted - name
+            found = binds(statement) & wanted - name
             if i > at:  # a function below may be called; a value below is not there yet when the lesson runs
                 found = found - before if isinstance(statement, _DEFINITIONS) else set()
             if i not in chosen and found:
                 chosen.append(i)
-                wanted |= _uses(statement)
+                wanted |= uses(statement)
                 changed = True
     return [statements[i] for i in sorted(chosen)]
 
@@ -118,37 +120,6 @@ def _mentions(text: str, error: SyntaxError, name: str) -> bool:
     end = next((i for i in range(line, len(lines)) if lines[i].startswith("# %%")), len(lines))
     cell = "\n".join(lines[start:end])
     return re.search(rf"^(def|class)\s+{name}\b|exercise=\"{name}\"", cell, re.M) is not None
-
-
-def _binds(statement: ast.stmt) -> set[str]:
-    """Names that a statement gives a value, or whose contents it writes."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return {statement.name}
-    names: set[str] = set()
-    for node in ast.walk(statement):
-        if isinstance(node, ast.alias):
-            names.add((node.asname or node.name).split(".")[0])
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
-            names.add(node.id)
-        elif isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
-            base: ast.expr = node
-            while isinstance(base, ast.Subscript | ast.Attribute):
-                base = base.value
-            if isinstance(base, ast.Name):
-                names.add(base.id)
-    return names
-
-
-def _uses(statement: ast.stmt) -> set[str]:
-    """Global names that running a statement, and calling what it defines, may need."""
-    def walk(table: symtable.SymbolTable, top: bool) -> Iterator[str]:
-        yield from (s.get_name() for s in table.get_symbols() if s.is_referenced() and (top or s.is_global()))
-        for inner in table.get_children():
-            yield from walk(inner, False)
-
-    return set(walk(symtable.symtable(ast.unparse(statement), "statement", "exec"), True))
 
 
 def _of_syntax(name: str, error: SyntaxError) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from minillm.errors import UserError
 
 from .percent import LessonError, learners_version, parse, serialise
 from .progress import Progress
+from .saved_text import salvaged
 from .shelf import Shelf, lessons_folder
 
 MARKER = ".minillm-course"
@@ -37,8 +39,8 @@ class Course:
 
     @property
     def lang(self) -> str:
-        """The language to speak."""
-        return "zh" if self.texts == "zh" else "en"
+        """The language to speak: of the texts; with both, as the locale says."""
+        return locale_language() if self.texts == "both" else self.texts
 
     def file(self, slug: str) -> Path:
         """The learner's file of a lesson."""
@@ -46,7 +48,7 @@ class Course:
 
     def stubs(self, slug: str) -> str:
         """A lesson's text as the learner gets it."""
-        return serialise(learners_version(self.shelf.lessons[slug], self.texts))
+        return serialise(learners_version(self.shelf.told(slug, self.texts), self.texts))
 
     def copy_missing(self) -> list[str]:
         """Copy the lessons that the copy lacks, as after an update of the package; their slugs."""
@@ -58,14 +60,15 @@ class Course:
     def line_of(self, slug: str, exercise: str) -> int | None:
         """The line where the exercise stands in the learner's file, if it does."""
         try:
-            text = self.file(slug).read_text(encoding="utf-8", errors="replace")
+            text = salvaged(self.file(slug))
         except OSError:
             return None
         match = re.search(rf"^(?:def|class)\s+{exercise}\b", text, re.M)
         return None if match is None else text.count("\n", 0, match.start()) + 1
 
     def reset(self, slug: str, exercise: str = "", now: datetime | None = None) -> Path | None:
-        """Put a stub in an exercise's place, or the whole lesson as it was; what stood there is kept.
+        """Put a stub in an exercise's place, or the whole lesson as it was; what stood there is kept, and
+        the rest of the file is saved as it should be: line ends LF, no byte order mark.
 
         Returns:
             The copy of the file as it was; None if there was no file.
@@ -85,9 +88,9 @@ class Course:
     def _with_stub(self, slug: str, exercise: str) -> str:
         whole = f"`minillm learn reset {slug}` resets the whole lesson and keeps what is there"
         try:
-            mine = parse(self.file(slug).read_text(encoding="utf-8"))
+            mine = parse(salvaged(self.file(slug)))
             cell = mine.cell_of(exercise)
-        except (LessonError, UnicodeDecodeError, KeyError):
+        except (LessonError, KeyError):
             raise UserError(f"{self.file(slug)} has no cell of {exercise} any more; {whole}") from None
         new = parse(self.stubs(slug)).cell_of(exercise)
         return mine.header + "".join(c.marker + (new.text if c is cell else c.text) for c in mine.cells)
@@ -149,16 +152,38 @@ def find(where: str | Path | None = None) -> Course:
         here = Path(where).absolute() if where is not None else Path.cwd()
     except FileNotFoundError:
         raise UserError("the current folder is gone: cd to your course") from None
-    for folder in (here, *here.parents):
-        marker = folder / MARKER
-        if marker.is_file():
-            refuse_package(folder)
-            match = re.search(r"^lang:\s*(\w+)", marker.read_text(encoding="utf-8", errors="replace"), re.M)
-            texts = match[1] if match and match[1] in TEXTS else "en"
-            progress = Progress.read(folder / "progress.txt")
-            return Course(folder, texts, Shelf(lessons_folder()), progress)
+    marker = _marker(here)
+    if marker is not None:
+        folder = marker.parent
+        refuse_package(folder)
+        progress = Progress.read(folder / "progress.txt")
+        return Course(folder, _texts(marker), Shelf(lessons_folder()), progress)
     raise UserError("no course in this folder or above it: `minillm learn start my-course` makes one, then "
                     "`cd my-course`")
+
+
+def _marker(here: Path) -> Path | None:
+    return next((m for m in (f / MARKER for f in (here, *here.parents)) if m.is_file()), None)
+
+
+def _texts(marker: Path) -> str:
+    match = re.search(r"^lang:\s*(\w+)", marker.read_text(encoding="utf-8", errors="replace"), re.M)
+    return match[1] if match and match[1] in TEXTS else "en"
+
+
+def reader_language() -> str:
+    """Which language to speak, "en" or "zh": as the course in the current folder, else as the locale says."""
+    with contextlib.suppress(OSError):
+        marker = _marker(Path.cwd())
+        if marker is not None and (texts := _texts(marker)) != "both":
+            return texts
+    return locale_language()
+
+
+def locale_language() -> str:
+    """The language that the environment asks for, as gettext reads it: the first that is set."""
+    given = next(filter(None, (os.environ.get(k) for k in ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+    return "zh" if given.lower().startswith("zh") else "en"
 
 
 def refuse_package(folder: Path) -> None:
@@ -182,7 +207,7 @@ def _write(path: Path, text: str) -> None:
     half = path.with_name(f".{path.name}.half")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        half.write_text(text, encoding="utf-8", newline="\n")
+        half.write_bytes(text.encode("utf-8", errors="surrogateescape"))
         os.replace(half, path)
     except OSError as error:
         half.unlink(missing_ok=True) if half.parent.is_dir() else None

@@ -49,7 +49,7 @@ def _scaled_erfc(z: Any) -> Any:
     symbols_zh={"x": "任意实数", "erfc": "互补误差函数"},
     example=lambda rng: (2 * rng.standard_normal(6),), fused="minillm.autograd.fused:gelu",
     source=_GELU + "; approximation: Shepherd & Laframboise 1981",
-    test=_TEST + "test_normal_cdf_to_the_last_digits")
+    test=_TEST + "test_normal_cdf_to_the_last_digits", lesson="07_attention_and_transformer")
 def normal_cdf(x: Any) -> Any:
     """Phi(x): the chance that a normal number of mean 0 and variance 1 is below x.
 
@@ -78,7 +78,7 @@ def normal_cdf(x: Any) -> Any:
     symbols={"x": "any real number", "Phi": "cumulative normal distribution"},
     symbols_zh={"x": "任意实数", "Phi": "标准正态分布函数"},
     example=lambda rng: (2 * rng.standard_normal(6),), source=_GELU, fused="minillm.autograd.fused:gelu",
-    test=_TEST + "test_gelu_to_the_last_digits")
+    test=_TEST + "test_gelu_to_the_last_digits", lesson="07_attention_and_transformer")
 def gelu(x: Any) -> Any:
     """x Phi(x): x, weighted by the chance that a normal number is below it.
 
@@ -99,7 +99,8 @@ def gelu(x: Any) -> Any:
     title="GELU by tanh", title_zh="GELU 激活函数（tanh 近似）",
     symbols={"x": "any real number"}, symbols_zh={"x": "任意实数"},
     example=lambda rng: (2 * rng.standard_normal(6),), source=_GELU,
-    fused="minillm.autograd.fused:gelu_tanh", test=_TEST + "test_gelu_tanh_against_torch")
+    fused="minillm.autograd.fused:gelu_tanh", test=_TEST + "test_gelu_tanh_against_torch",
+    lesson="07_attention_and_transformer")
 def gelu_tanh(x: Any) -> Any:
     """GELU with tanh in place of the normal distribution, as in GPT-2: within 5e-4 of the exact one.
 
@@ -120,7 +121,7 @@ def gelu_tanh(x: Any) -> Any:
     symbols={"x": "any real number", "sigma": "sigmoid"},
     symbols_zh={"x": "任意实数", "sigma": "sigmoid 函数"},
     example=lambda rng: (rng.standard_normal(6),), test=_TEST + "test_silu_against_torch",
-    source="Elfwing, Uchibe & Doya 2018; as swish: Ramachandran, Zoph & Le 2017")
+    source="Elfwing, Uchibe & Doya 2018; as swish: Ramachandran, Zoph & Le 2017", lesson="17_real_weights")
 def silu(x: Any) -> Any:
     """x sigma(x): a smooth relu, also called swish.
 
@@ -141,7 +142,8 @@ def silu(x: Any) -> Any:
     symbols={"g": "gate, x W_gate", "u": "what is let through, x W_up"},
     symbols_zh={"g": "门，即 x W_gate", "u": "受门控制的量，即 x W_up"},
     example=lambda rng: tuple(rng.standard_normal((2, 3, 4))), test=_TEST + "test_swiglu_by_hand",
-    fused="minillm.autograd.fused:swiglu", source="Shazeer 2020, GLU Variants Improve Transformer")
+    fused="minillm.autograd.fused:swiglu", source="Shazeer 2020, GLU Variants Improve Transformer",
+    lesson="17_real_weights")
 def swiglu(x_gate: Any, x_up: Any) -> Any:
     """silu(x_gate) x_up: a linear map of the input, let through by a gate that is one too.
 

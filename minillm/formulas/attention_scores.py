@@ -30,7 +30,7 @@ _SYMBOLS_ZH = {"a": "得分", "q": "位置 t 的查询", "k": "位置 s 的键"}
     example=lambda rng: (rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 5, 4)),
                          rng.standard_normal(4)),
     source="Bahdanau, Cho & Bengio 2015, section 3.1 and appendix A.1.2",
-    test=_TEST + "test_additive_scores_by_hand")
+    test=_TEST + "test_additive_scores_by_hand", lesson="07_attention_and_transformer")
 def additive_scores(q: Any, k: Any, v: Any) -> Any:
     """v . tanh(q_t + k_s): a network with one hidden layer says how well t and s fit.
 
@@ -59,7 +59,7 @@ def additive_scores(q: Any, k: Any, v: Any) -> Any:
                 "d": "查询向量的维数"},
     example=lambda rng: (rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 5, 4))),
     source="Luong, Pham & Manning 2015, section 3.1; scaled: Vaswani et al. 2017, section 3.2.1",
-    test=_TEST + "test_products_as_scores_by_hand")
+    test=_TEST + "test_products_as_scores_by_hand", lesson="07_attention_and_transformer")
 def dot_scores(q: Any, k: Any, *, scale: float | None = None, softcap: float | None = None) -> Any:
     """scale q_t . k_s, capped if asked for.
 
@@ -85,7 +85,8 @@ def dot_scores(q: Any, k: Any, *, scale: float | None = None, softcap: float | N
     symbols_zh={**_SYMBOLS_ZH, "W": "计算得分的权重矩阵"},
     example=lambda rng: (rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 5, 3)),
                          rng.standard_normal((4, 3))),
-    source="Luong, Pham & Manning 2015, section 3.1", test=_TEST + "test_products_as_scores_by_hand")
+    source="Luong, Pham & Manning 2015, section 3.1", test=_TEST + "test_products_as_scores_by_hand",
+    lesson="07_attention_and_transformer")
 def general_scores(q: Any, k: Any, W: Any) -> Any:
     """q_t W k_s: a product of two states that need be neither alike nor of one length.
 

@@ -78,7 +78,7 @@ def z_loss(x: Any, zeta: float = 1e-4) -> Any:
     symbols=_SYMBOLS, symbols_zh=_SYMBOLS_ZH, fused=_FUSED, kernels=_KERNELS,
     source="article section 4.1; Szegedy et al. 2016, section 7",
     example=lambda rng: (rng.standard_normal((4, 5)), rng.integers(0, 5, 4), rng.uniform(0.5, 2, 5), 0.1),
-    test=_TEST + "test_rows_against_torch")
+    test=_TEST + "test_rows_against_torch", lesson="15_softmax_cross_entropy_in_triton")
 def cross_entropy_rows(x: Any, y: Any, w: Any = None, e: float = 0.0) -> Any:
     """Each row's cross-entropy, from logits, with class weights and label smoothing.
 
@@ -120,7 +120,7 @@ def cross_entropy_rows(x: Any, y: Any, w: Any = None, e: float = 0.0) -> Any:
     fused=_FUSED, kernels=_KERNELS, source="article sections 4.1 and 5.1, by the chain rule",
     example=lambda rng: (rng.standard_normal((4, 5)), rng.integers(0, 5, 4), rng.uniform(0.5, 2, 5),
                          0.1, 0.1),
-    test=_TEST + "test_gradient_is_the_derivative")
+    test=_TEST + "test_gradient_is_the_derivative", lesson="15_softmax_cross_entropy_in_triton")
 def cross_entropy_rows_gradient(x: Any, y: Any, w: Any = None, e: float = 0.0, zeta: float = 0.0) -> Any:
     """d(cross_entropy_rows + z_loss)/dx, by hand.
 

@@ -22,7 +22,7 @@ _TEST = "tests/formulas/test_norms.py::"
                 "gamma": "增益（学到的缩放系数）", "beta": "偏置", "epsilon": "很小的正数，使根号下不为 0"},
     example=lambda rng: (rng.standard_normal((3, 4)), rng.uniform(0.5, 2, 4), rng.standard_normal(4)),
     source="Ba, Kiros & Hinton 2016, Layer Normalization", fused="minillm.autograd.fused:layer_norm",
-    test=_TEST + "test_layer_norm_by_hand")
+    test=_TEST + "test_layer_norm_by_hand", lesson="07_attention_and_transformer")
 def layer_norm(x: Any, gamma: Any, beta: Any = None, *, eps: float = 1e-5) -> Any:
     """Each position's activations brought to mean 0 and variance 1, then scaled and shifted.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -172,7 +171,8 @@ def amsgrad_step(theta: Any, g: Any, m: Any, v: Any, v_bar: Any, t: int, *, alph
     symbols_zh={"g_k": "第 k 个参数数组的梯度", "g_ki": "该梯度的第 i 个元素"},
     fused="minillm.optim:clip_grad_norm", source="Pascanu, Mikolov & Bengio 2013, algorithm 1",
     # The rows of a matrix are a sequence of arrays, and one argument to differentiate.
-    example=lambda rng: (rng.standard_normal((3, 4)),), test=_TEST + "test_clip_by_norm")
+    example=lambda rng: (rng.standard_normal((3, 4)),), test=_TEST + "test_clip_by_norm",
+    lesson="03_gradient_descent")
 def global_norm(grads: Sequence[Any]) -> Any:
     """The 2-norm of all gradients taken as one vector.
 
@@ -225,15 +225,16 @@ def clip_by_norm(*grads: Any, max_norm: float = 1.0) -> Any:
     symbols_zh={"s_t": "第 t 步学习率的倍率", "W": "预热的步数", "T": "总步数", "f": "最终的倍率"},
     fused="minillm.optim:WarmupCosine", lesson="04_adam",
     source="Loshchilov & Hutter 2017, equation 5 (cosine); Goyal et al. 2017, section 2.2 (warmup)",
-    example=lambda rng: (int(rng.integers(1, 120)), 10, 110, 0.1), test=_TEST + "test_warmup_cosine")
-def warmup_cosine(t: int, warmup: int, total: int, floor: float = 0.0) -> float:
+    example=lambda rng: (np.array(float(rng.integers(11, 110))), 10, 110, 0.1),
+    test=_TEST + "test_warmup_cosine")
+def warmup_cosine(t: Any, warmup: int, total: int, floor: float = 0.0) -> Any:
     """The factor on the learning rate at step t: a linear rise, then half a cosine down.
 
         t / warmup                                            for t <= warmup
         floor + (1 - floor) (1 + cos(pi s)) / 2,  s = (t - warmup) / (total - warmup)   after it
 
     Args:
-        t: the step, counted from 1; past `total` the factor stays at `floor`.
+        t: the step, counted from 1, a number; past `total` the factor stays at `floor`.
         warmup: steps of the rise, >= 0.
         total: steps in all, > warmup.
         floor: the factor at the end, in [0, 1].
@@ -245,5 +246,5 @@ def warmup_cosine(t: int, warmup: int, total: int, floor: float = 0.0) -> float:
     """
     if t <= warmup:
         return t / warmup
-    s = min(1.0, (t - warmup) / (total - warmup))
-    return floor + (1 - floor) * (1 + math.cos(math.pi * s)) / 2
+    s = np.minimum(1.0, (t - warmup) / (total - warmup))
+    return floor + (1 - floor) * (1 + np.cos(np.pi * s)) / 2

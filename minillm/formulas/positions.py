@@ -24,7 +24,7 @@ _SOURCE = "Su et al. 2021, RoFormer, section 3.2.2"
     symbols={"t": "position", "b": "base", "d": "size of a head", "i": "pair of numbers"},
     symbols_zh={"t": "位置", "b": "底数", "d": "每个注意力头的维数", "i": "数对的编号"},
     example=lambda rng: (rng.uniform(0, 9, 3), 6), source=_SOURCE,
-    test=_TEST + "test_rope_angles_by_hand")
+    test=_TEST + "test_rope_angles_by_hand", lesson="17_real_weights")
 def rope_angles(positions: Any, d: int, base: float = 10000.0) -> Any:
     """By which angle each pair of numbers of a head turns: theta_ti = t base^(-2i/d).
 
@@ -54,7 +54,8 @@ def rope_angles(positions: Any, d: int, base: float = 10000.0) -> Any:
     symbols_zh={"x": "一个注意力头的查询或键", "theta_i": "第 i 个数对的旋转角", "d": "每个注意力头的维数"},
     example=lambda rng: (rng.standard_normal((2, 3, 4)), rng.standard_normal((3, 2)),
                          rng.standard_normal((3, 2))),
-    source=_SOURCE, fused="minillm.autograd.fused:rotate_pairs", test=_TEST + "test_rotate_pairs_by_hand")
+    source=_SOURCE, fused="minillm.autograd.fused:rotate_pairs", test=_TEST + "test_rotate_pairs_by_hand",
+    lesson="17_real_weights")
 def rotate_pairs(x: Any, cos: Any, sin: Any) -> Any:
     """Turn each pair (x_i, x_(i + d/2)) by its angle.
 
@@ -117,7 +118,7 @@ def rope(x: Any, positions: Any, base: float = 10000.0) -> Any:
     symbols={"t": "position", "b": "base", "d": "width of the vector", "i": "pair of numbers"},
     symbols_zh={"t": "位置", "b": "底数", "d": "向量的维数", "i": "数对的编号"},
     example=lambda rng: (rng.uniform(0, 9, 3), 6), source="Vaswani et al. 2017, section 3.5",
-    test=_TEST + "test_sinusoidal_positions_by_hand")
+    test=_TEST + "test_sinusoidal_positions_by_hand", lesson="07_attention_and_transformer")
 def sinusoidal_positions(positions: Any, d: int, base: float = 10000.0) -> Any:
     """A vector for each position: sines and cosines of wavelengths from 2 pi to nearly 2 pi base.
 

@@ -31,7 +31,8 @@ def _below(x: Any, m: Any) -> Any:
     symbols_zh={"x": "logits（未归一化的分数）", "V": "词表大小", "m": "最大的 logit"},
     example=lambda rng: (rng.standard_normal((3, 5)),),
     test=_TEST + "test_logsumexp_against_torch",
-    source="Blanchard, Higham & Higham 2021, Accurately computing the log-sum-exp and softmax functions")
+    source="Blanchard, Higham & Higham 2021, Accurately computing the log-sum-exp and softmax functions",
+    lesson="02_likelihood_and_cross_entropy")
 def logsumexp(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
     """log of the sum of exponentials along `axis`.
 

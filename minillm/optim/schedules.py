@@ -31,4 +31,4 @@ class WarmupCosine:
             raise ValueError(f"floor = {self.floor} is outside [0, 1]")
 
     def __call__(self, step: int) -> float:
-        return formulas.warmup_cosine(step, warmup=self.warmup, total=self.total, floor=self.floor)
+        return float(formulas.warmup_cosine(step, warmup=self.warmup, total=self.total, floor=self.floor))

@@ -25,8 +25,8 @@ BINARY: dict[type[ast.operator], tuple[str, int]] = {
 COMPARE: dict[type[ast.cmpop], str] = {
     ast.Lt: "<", ast.LtE: "≤", ast.Gt: ">", ast.GtE: "≥", ast.Eq: "=", ast.NotEq: "≠", ast.Is: "=",
     ast.IsNot: "≠", ast.In: "∈", ast.NotIn: "∉"}
-MODULES = ("np", "numpy", "math", "formulas")
-METHODS = {*REDUCTIONS, "reshape", "astype", "transpose", "swapaxes", "squeeze", "ravel", "dot", "clip",
+MODULES = ("np", "numpy", "math", "formulas", "tl")
+METHODS = {*REDUCTIONS, "reshape", "astype", "to", "transpose", "swapaxes", "squeeze", "ravel", "dot", "clip",
            "cumsum"}
 ATOM, POWER, PRODUCT, SUM, COMPARISON = 9, 7, 5, 4, 2  # how tightly what is written holds together
 
@@ -64,6 +64,8 @@ class MathML:
         return f"<mo>{escape(text)}</mo>" if text.strip() else "<mspace width='0.2em'/>"
 
     def word(self, text: str) -> str:
+        if text != text.strip():  # blanks at the ends of other elements are dropped
+            return f"<mtext>{escape(text).replace(' ', chr(0xA0))}</mtext>"
         return f"<mi mathvariant='normal'>{escape(text)}</mi>"
 
     def row(self, *parts: str) -> str:
@@ -208,8 +210,10 @@ class _Walk:
                              self.write(b)), 1
             case ast.Attribute(value=a, attr="T" | "mT"):
                 return w.power(self.write(a, POWER + 1), w.sign("⊤")), POWER
-            case ast.Attribute(value=ast.Name(id="np" | "numpy" | "math"), attr="inf"):
-                return w.number("∞"), ATOM
+            case ast.Attribute(value=ast.Name(id="np" | "numpy" | "math"), attr="inf" | "pi" as attr):
+                return w.number({"inf": "∞", "pi": "π"}[attr]), ATOM
+            case ast.Call(func=ast.Name(id="float"), args=[ast.Constant(value="inf" | "-inf" as text)]):
+                return w.number("∞" if text == "inf" else "−∞"), ATOM if text == "inf" else SUM
             case ast.Attribute(value=a, attr=attr):
                 return w.row(self.write(a, ATOM), w.word("." + attr)), ATOM
             case ast.Subscript(value=a, slice=i):
@@ -231,13 +235,14 @@ class _Walk:
         x = args[0]
         if name == "exp":
             return w.power(w.name("e", ""), self.write(x)), POWER
-        if name == "sqrt":
+        if name in ("sqrt", "sqrt_rn"):
             return w.root(self.write(x)), ATOM
         if name == "square":
             return w.power(self.write(x, POWER + 1), w.number("2")), POWER
         if name in ("abs", "absolute", "fabs"):
             return w.row(w.sign("|"), self.write(x), w.sign("|")), ATOM
-        if name in ("reshape", "expand_dims", "squeeze", "asarray", "astype", "broadcast_to", "array"):
+        if name in ("reshape", "expand_dims", "squeeze", "asarray", "astype", "to", "broadcast_to",
+                    "array"):
             return self._plain(x)  # the same numbers in another shape
         if name in ("transpose", "swapaxes"):
             return w.power(self.write(x, POWER + 1), w.sign("⊤")), POWER
@@ -245,6 +250,10 @@ class _Walk:
             test, a, b = args
             return w.row(self.write(a), w.word(" where "), self.write(test), w.word(", else "),
                          self.write(b)), 1
+        if name == "div_rn" and len(args) == 2:
+            return self._plain(ast.BinOp(x, ast.Div(), args[1]))
+        if name == "store" and len(args) >= 2:  # where to, and what
+            return w.row(self.write(x, SUM), w.sign("←"), self.write(args[1], SUM)), COMPARISON
         if name in ("matmul", "dot") and len(args) == 2:
             return w.row(self.write(x, PRODUCT), w.sign(" "), self.write(args[1], PRODUCT + 1)), PRODUCT
         if name in REDUCTIONS:

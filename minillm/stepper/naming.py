@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import itertools
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from .source import Place, expression, statement
 
 if TYPE_CHECKING:
-    from .recording import Step
+    from .recording import Recording, Step
 
 _LINES = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Return | ast.Expr
 
@@ -67,4 +68,31 @@ def unpacked_names(steps: list[Step]) -> dict[int, str]:
             names = [t.id if isinstance(t, ast.Name) else "" for t in node.targets[0].elts]
             if node.value is expression(places[-1]) and len(made) == len(names):
                 found |= {s.index: name for s, name in zip(made, names, strict=True)}
+    return found
+
+
+Again = tuple[int | None, int | None]  # (line, which time there), None for an argument and for the only time
+
+
+def named_alike(recording: Recording) -> dict[int, Again]:
+    """Of `x = ...; x = f(x)`, which is which: by the numbers of the values whose names others have too.
+
+    Returns:
+        The line where the value got its name, None for an argument; and where several got it there, as in a
+        loop, which of them it is, from 1.
+    """
+    lines: dict[int, int | None] = {}
+    for v in recording.values:
+        if v.name:
+            places = () if v.made_by is None else recording.steps[v.made_by].places
+            lines[v.index] = places[-1].line if places else None
+    names = Counter(recording.values[i].name for i in lines)
+    alike = Counter((recording.values[i].name, line) for i, line in lines.items())
+    seen: Counter[tuple[str, int | None]] = Counter()
+    found: dict[int, Again] = {}
+    for i, line in lines.items():
+        name = recording.values[i].name
+        seen[name, line] += 1
+        if names[name] > 1:
+            found[i] = line, seen[name, line] if alike[name, line] > 1 else None
     return found

@@ -6,6 +6,7 @@ The engine tells an observer of each op that it computes and of each derivative 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import sys
@@ -21,7 +22,7 @@ from minillm.autograd.state import state
 from minillm.autograd.tensor import Tensor, op_name, output
 from minillm.autograd.walk import backward_pass
 
-from .naming import loop_of, unpacked_names
+from .naming import Again, loop_of, named_alike, unpacked_names
 from .rule_text import rule_text
 from .source import Place, assigned_name, places
 
@@ -116,6 +117,11 @@ class Recording:
             KeyError: no argument has that name.
         """
         return self.values[self.inputs[name]].gradient
+
+    @functools.cached_property
+    def alike(self) -> dict[int, Again]:
+        """Which is which of the values whose variables have one name; see `naming.named_alike`."""
+        return named_alike(self)
 
     def uses(self, value: int) -> list[int]:
         """The steps that a number goes through, in order: where it comes from and all that it goes into."""

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from .equation import equation_of
 from .formula import Plain, formula
-from .naming import line_at_work
+from .naming import Again, line_at_work
 from .recording import Recording, Step
 from .source import expression, lines_of
 from .terminal import WIDTH, Lines, Route, before_numbers, heading, indent, labelled, lit, numbers
@@ -22,21 +22,27 @@ WORDS = {
            "complete": "dL/d({0}) is complete and goes on to what it was computed from", "rule": "rule",
            "local": "local dy/dx", "contribution": "adds", "accumulated": "dL/d({0}) now",
            "sum": "L = sum of all elements of {0}", "is": "L = {0}",
+           "argument": "{0} (argument)", "line": "{0} (line {1})", "again": "{0} (line {1}, no. {2})",
            },
     "zh": {"forward": "前向", "backward": "反向", "step": "第 {0} 步，共 {1} 步", "formula": "公式",
            "code": "代码", "in": "位于", "inputs": "输入", "value": "结果", "incoming": "传入的梯度 dL/dy",
            "complete": "dL/d({0}) 已经求全，继续传给计算它所用的量", "rule": "求导规则",
            "local": "局部导数 dy/dx", "contribution": "本步贡献", "accumulated": "dL/d({0}) 累计",
            "sum": "L = {0} 所有元素之和", "is": "L = {0}",
+           "argument": "{0}（参数）", "line": "{0}（第 {1} 行）", "again": "{0}（第 {1} 行第 {2} 次）",
            },
 }
 
 
-def name_of(recording: Recording, value: int) -> str:
-    """What to call a value: its variable, or the expression that made it, or its number."""
+def name_of(recording: Recording, value: int, lang: str = "en") -> str:
+    """What to call a value: its variable, or the expression that made it, or its number.
+
+    Of several values whose variables have one name, each has its line: "x (line 4)".
+    """
     v = recording.values[value]
     if v.name:
-        return formula(ast.Name(v.name), Plain()) if v.name.isidentifier() else v.name
+        name = formula(ast.Name(v.name), Plain()) if v.name.isidentifier() else v.name
+        return _told_apart(name, recording.alike.get(value), lang)
     if v.made_by is not None:
         found = recording.steps[v.made_by].places
         node = expression(found[-1]) if found else None
@@ -46,12 +52,20 @@ def name_of(recording: Recording, value: int) -> str:
     return numbers(v.data) if v.data.ndim == 0 else f"constant {v.data.shape}"
 
 
+def _told_apart(name: str, again: Again | None, lang: str) -> str:
+    if again is None:
+        return name
+    line, time = again
+    kind = "argument" if line is None else "line" if time is None else "again"
+    return WORDS[lang][kind].format(name, line, time)
+
+
 def differentiated(recording: Recording, lang: str = "en") -> str:
     """What L is in all the dL/dx: "L = ...", or "" where nothing is differentiated."""
     if recording.result is None:
         return ""
     w, is_array = WORDS[lang], recording.values[recording.result].data.ndim > 0
-    return w["sum" if is_array else "is"].format(name_of(recording, recording.result))
+    return w["sum" if is_array else "is"].format(name_of(recording, recording.result, lang))
 
 
 def lines(recording: Recording, index: int, lang: str = "en", width: int = WIDTH) -> Lines:
@@ -76,16 +90,17 @@ def lines(recording: Recording, index: int, lang: str = "en", width: int = WIDTH
         found.append((w["code"], f"{place.line}: {place.text.strip()}"))
         if len(step.places) > 1:
             found.append((w["in"], " > ".join(p.function for p in step.places)))
-    arrays = list(_arrays(recording, step, w))
+    arrays = list(_arrays(recording, step, lang))
     room = width - indent(label for label, *_ in [*found, *arrays])
     return found + [(label, before if x is None else before_numbers(before, x, room))
                     for label, before, x in arrays]
 
 
-def _arrays(recording: Recording, step: Step, w: dict[str, str]) -> Iterator[tuple[str, str, Any]]:
+def _arrays(recording: Recording, step: Step, lang: str) -> Iterator[tuple[str, str, Any]]:
     """(label, text, the array whose numbers follow it or None)."""
-    given = [(name_of(recording, i), recording.values[i].data) for i in step.inputs if i is not None]
-    result = name_of(recording, step.value)
+    w = WORDS[lang]
+    given = [(name_of(recording, i, lang), recording.values[i].data) for i in step.inputs if i is not None]
+    result = name_of(recording, step.value, lang)
     if step.direction == "forward":
         for name, data in given:
             yield w["inputs"], "" if name == numbers(data) else f"{name} = ", data
@@ -97,7 +112,7 @@ def _arrays(recording: Recording, step: Step, w: dict[str, str]) -> Iterator[tup
         yield "", w["complete"].format(result), None
         return
     receiver = step.inputs[step.argument]
-    to = "?" if receiver is None else name_of(recording, receiver)
+    to = "?" if receiver is None else name_of(recording, receiver, lang)
     if step.rule:
         yield w["rule"], step.rule, None
     if step.local is not None:

@@ -55,6 +55,7 @@ def test_a_function_of_ones_own(tmp_path):
     (["adam", "--at", "99"], "at = 99 is outside the steps 1 to 46"),
     (["adam", "--all-kernels"], "--all-kernels goes with a kernel"),
     (["triton:nosuch"], "there are triton:cross-entropy and triton:adam"),
+    (["triton:adam", "--args", "3"], "an example of its own: leave out --args"),
     (["adam", "--lang", "fr"], "must be en or zh"), (["adam", "--html", "x.txt"], "must end in .html"),
     (["mine.py:stop", "--args", "[1.0]"], "SystemExit: 3"),
     (["mine.py:name", "--args", "[1.0]"], "NameError")])
@@ -94,6 +95,26 @@ def test_without_latex2mathml_one_line_says_how_to_get_it(without, tmp_path, cap
     assert capsys.readouterr().err == ""
 
 
+def test_a_kernels_page(tmp_path):
+    pytest.importorskip("triton", reason="no Triton here: pip install triton")
+    done = minillm("step", "triton:cross-entropy", "--html", "ce.html", "--lang", "zh", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"ce\.html: \d+ steps; open it in a browser\.\n", done.stdout)
+    page = (tmp_path / "ce.html").read_text(encoding="utf-8")
+    assert '<html lang="zh-CN">' in page
+    assert '"kernel":"one_sweep"' in page
+    assert '"name":"softmax_cross_entropy"' in page  # the equation beside it
+    assert "inverse_counts" not in page
+    everything = minillm("step", "triton:softmax-cross-entropy", "--html", "all.html", "--all-kernels",
+                         cwd=tmp_path)
+    assert everything.returncode == 0, everything.stderr
+    assert '"kernel":"inverse_counts"' in (tmp_path / "all.html").read_text(encoding="utf-8")
+
+
+def test_every_equation_can_be_stepped():
+    assert "cos ⟦(π·s)⟧" in minillm("step", "warmup_cosine", "--plain").stdout
+
+
 def test_kernels_program_by_program():
     pytest.importorskip("triton", reason="no Triton here: pip install triton")
     done = minillm("step", "triton:cross-entropy", "--plain")
@@ -106,7 +127,7 @@ def test_kernels_program_by_program():
     adam = minillm("step", "triton:adam", "--lang", "zh")
     assert adam.returncode == 0
     assert re.search(r"6 个|的 \d+ 个元素中的 6 个", adam.stdout)
-    assert not re.search(r"(读取|写入): .*0x", adam.stdout)  # p, g, m and v have their names
+    assert not re.search(r"(加载|写回): .*0x", adam.stdout)  # p, g, m and v have their names
     wrong = minillm("step", "triton:nosuch")
     assert wrong.returncode == 1
     assert "there are triton:cross-entropy and triton:adam" in wrong.stderr

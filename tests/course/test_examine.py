@@ -25,6 +25,8 @@ FAULTS = [
      "mean_square_grad: the stub gives"),
     (LESSON, '# %% exercise="mean_square_grad"', "# %%", "has the exercises"),
     (LESSON, "loss = mean", "import warnings; warnings.warn('oh'); loss = mean", "warns: oh"),
+    (LESSON, r"$L = \frac{1}{n}", r"$L = 0.5 \frac{1}{n}", "0.5 is in the text"),
+    (CHECKS, "先对一项 x_i^2 / n 求导。", "先对一项 x_i^2 / n 求导，得 7.5。", "hint 1 (zh): 7.5 is neither"),
     (CHECKS, "np.mean(x) ** 2", "np.mean(x * x)", "the wrong version 'square_of_mean' gives 'passed'"),
     (CHECKS, "np.mean(x) ** 2", "np.sum(x * x)", "no case tells"),
     (CHECKS, "reference=lambda x: np.mean(x * x)", "reference=lambda x: np.mean(x @ np.ones(9))", "matmul"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minillm.course.lesson_api import picture, quiet_run, run_lesson, says, step, steppers_that_tell_nothing
-from minillm.course.percent import parse, solution_version
+from minillm.course.percent import learners_version, parse, serialise, solution_version
 from minillm.stepper import trace
 
 EXAMPLE = Path(__file__).parent / "example_lesson" / "01_mean_square" / "lesson.py"
@@ -56,8 +56,7 @@ def test_traces_point_into_the_lesson():
     assert "x * x" in line
 
 
-def test_steppers_that_show_no_solution(tmp_path):
-    path = write(tmp_path, """# %%
+SOLVED = """# %%
 import numpy as np
 from minillm.course import step
 from minillm.stepper import trace
@@ -66,14 +65,55 @@ def given(x):
 # %% exercise="mine"
 def mine(x):
     # BEGIN SOLUTION
-    return 2 * x
+    y = 1 * x
+    return 2 * y
     # END SOLUTION
 # %%
-for f in (given, mine, lambda x: given(mine(x)), given):
+def later(x):
+    return x + x
+for f in (given, mine, lambda x: given(mine(x)), later):
     step(trace(f, np.array([1.0])), en="Step.", zh="步。")
-""")
-    assert [k for k, _ in steppers_that_tell_nothing(path, 0)] == [1, 4]
-    assert [k for k, _ in steppers_that_tell_nothing(path, 1)] == [4]
+"""
+
+
+def test_steppers_of_an_open_lesson_have_the_lines_of_the_learners_file(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    path, solved = write(tmp_path, ""), write(tmp_path / "theirs", SOLVED)
+    stubs = serialise(learners_version(parse(solved.read_text())))
+    path.write_text(stubs.replace("def given", "# a note of mine\n\ndef given").replace(
+        "for f in", "print('mine')\nfor f in"))
+    found = steppers_that_tell_nothing(path, solved, 0)
+    assert [k for k, _ in found] == [1, 4]  # neither goes through the solution
+    assert [k for k, _ in steppers_that_tell_nothing(path, solved, 1)] == [4]
+    lines = path.read_text().split("\n")
+    for (_, stepper), code in zip(found, ("    return x * x", "    return x + x"), strict=True):
+        place = stepper.recording.steps[0].places[-1]
+        assert place.file == str(path)
+        assert lines[place.line - 1] == code
+        assert place.text == code + "\n"
+
+
+def test_the_solutions_in_place_of_a_learners_exercises(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    solved = write(tmp_path / "theirs", SOLVED)
+    path = write(tmp_path, "")
+    path.write_text(serialise(learners_version(parse(solved.read_text()))))
+    assert run_lesson(path).error.startswith("cell 3, line 15: NotImplementedError: write mine")
+    run = run_lesson(path, solutions=solved)
+    assert run.error is None
+    assert len(run.steppers) == 4
+    assert run.lesson.cell_of("mine").text.count("\n") == 2  # what is told of is the learner's file
+
+
+def test_what_a_cell_ends_with_is_its_result(tmp_path):
+    run = run_lesson(write(tmp_path, "# %%\n3 + 4\n# %%\nx = 8\n# %%\nx\n\n# a comment\n# %%\nprint(x)\n"
+                                     "# %%\n# nothing\n"))
+    assert run.error is None
+    assert [c.result for c in run.cells] == [7, None, 8, None, None]
+    assert "_result_of_the_cell" not in run.namespace
+    run = run_lesson(write(tmp_path, "# %%\nx = 1\n(x +\n 1 / 0)\n"))
+    assert run.error == "cell 1, line 10: ZeroDivisionError: division by zero"
+    assert run.error_zh == "第 1 个单元格，第 10 行：ZeroDivisionError: division by zero"
 
 
 @pytest.mark.parametrize(("body", "error"), [

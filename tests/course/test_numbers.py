@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minillm.course.lesson_api import quiet_run, says
-from minillm.course.numbers import matches, unsaid_numbers
+from minillm.course.numbers import matches, unsaid_in_checks, unsaid_numbers
 from minillm.course.percent import Cell
 
 
@@ -67,6 +67,39 @@ def test_what_must_be_said(text, found):
     assert len(problems) == 1
     assert f": {found} is in the text" in problems[0]
     assert problems[0].startswith(f"line {10 + text[:text.index(found)].count(chr(10))}:")
+
+
+@pytest.mark.parametrize("text", [
+    "$L = 2.303$ and $$\n-2.303 x$$", "$x_{11} = 11$, $10^{-15}$, $\\frac{77}{12}$", "$1.5\\times$ is 1.5x",
+    "`$3.14$`", "```\n$3.14$\n```", "$3.0.1$",
+])
+def test_what_may_stand_in_a_formula(text):
+    assert prose(text) == []
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("$L = 2.304$", "2.304"), ("a\n$$x\n= 0.0183,$$", "0.0183"), ("约为 $3.14$。", "3.14"),
+    ("$x = 3.14.$", "3.14"), ("$98.5\\%$", "98.5%"), ("$98.0$", "98.0"),
+])
+def test_decimals_of_formulas_must_be_said(text, found):
+    problems = prose(text)
+    assert len(problems) == 1
+    number = found.rstrip("%")
+    assert f": {found} is in the text" in problems[0]
+    assert problems[0].startswith(f"line {10 + text[:text.index(number)].count(chr(10))}:")
+
+
+def test_decimals_in_the_texts_of_checks():
+    source = 'def cases(rng):\n    yield 0.25, 1e-5, -1.5, 3\nHINT = "not 7.5"\n'
+
+    def unsaid(text):
+        return unsaid_in_checks({"f, hint 1": text}, source, ["2.303", "97.5%"])
+
+    assert unsaid("0.25, -1.5, 2.303 and $2.303$, 97.5%, section 4.1, `7.5`, 77, 3.0; 3.3 节，float1.5") == []
+    for number in ("7.5", "2.304", "97.5", "25.0%", "12.25"):
+        assert unsaid(f"it is {number}.") == unsaid(f"是 ${number}$。") == [
+            f"f, hint 1: {number} is neither in the code of checks.py nor in a says({number!r}, ...) of the "
+            "lesson"]
 
 
 def test_says_is_collected_in_a_run_alone():

@@ -73,13 +73,7 @@ def test_every_letter_is_explained_in_both_languages(row):
         assert not CHINESE.search(row.symbols[symbol]), f"{row.name}: {symbol} is not explained in English"
 
 
-# Of a step's number, not of numbers: there is nothing to differentiate, and no dtype to keep.
-OF_INTEGERS = {"warmup_cosine"}
-each_row_of_floats = pytest.mark.parametrize("row", [r for r in LEDGER.values() if r.name not in OF_INTEGERS],
-                                             ids=lambda r: r.name)
-
-
-@each_row_of_floats
+@each_row
 def test_derivatives_to_second_order(row):
     for seed in range(3):
         check_gradients(row.reference, row.example(np.random.default_rng(seed)), order=2, seed=seed)
@@ -143,7 +137,7 @@ def test_docstrings_say_what_goes_in_and_out_and_where_it_is_from(row):
         assert re.search(rf"\b{parameter}\b", described), f"{row.name}: {parameter} is not described"
 
 
-@each_row_of_floats
+@each_row
 def test_formulas_keep_float32(row):
     """Written with Python numbers only, a formula does not widen its input."""
     args = [a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a

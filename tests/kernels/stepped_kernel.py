@@ -25,3 +25,25 @@ def running_softmax(x, y, n, BLOCK: tl.constexpr):
         i = start + tl.arange(0, BLOCK)
         block = tl.load(x + row * n + i, mask=i < n, other=-float("inf"))
         tl.store(y + row * n + i, tl.exp(block - m) / s, mask=i < n)
+
+
+@triton.jit
+def long_lines(x, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    y = tl.where(i < 2,
+                 10.0,
+                 20.0
+                 )
+    if (
+        y.shape[0] == 4
+    ):
+        tl.store(x + i,
+                 y)
+
+
+@triton.jit
+def count_up(x, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(x + i, i + tl.program_id(0), mask=i < n)
+    y = tl.load(x + i, mask=i < n)
+    tl.store(x + i, y + 1, mask=i < n)

@@ -27,7 +27,12 @@ def plain(code, now=None):
     ("x[:, 1]", "x[:, 1]"), ("theta -= a * g", "θ ← θ − a·g"), ("abs(x)", "|x|"), ("1e-8 * x", "1·10^-8·x"),
     ("np.tanh(x) if y else z", "tanh x if y else z"), ("y = -np.inf", "y = −∞"), ("sigma_2", "σ₂"),
     ("f(x, y)", "f(x, y)"), ("a < b <= c", "a < b ≤ c"), ("x @ y @ z", "x y z"),
-    ("np.sum(a + b)", "∑ (a + b)"), ("lambda x: x", "lambda x: x")])
+    ("np.sum(a + b)", "∑ (a + b)"), ("lambda x: x", "lambda x: x"), ("np.cos(np.pi * s)", "cos (π·s)"),
+    # of Triton
+    ("x = tl.load(X + r * V + j, mask=j < V, other=0.0).to(tl.float32)", "x = load(X + r·V + j)"),
+    ("tl.store(OUT + i, 2 * x, mask=mask)", "OUT + i ← 2·x"), ("m = -float('inf')", "m = −∞"),
+    ("m = float('-inf')", "m = −∞"), ("x - float('-inf')", "x − (−∞)"), ("tl.max(x, axis=0)", "max x"),
+    ("theta - tl.div_rn(a, tl.sqrt_rn(v) + eps) * m", "θ − a / (√v + ε)·m")])
 def test_constructs(code, wanted):
     assert plain(code) == wanted
 
@@ -55,6 +60,11 @@ def test_every_line_of_the_ledger_is_well_formed_mathml(name):
         if isinstance(node, ast.Assign | ast.Return | ast.AugAssign):
             ET.fromstring(f"<math>{formula(node, MathML())}</math>")
             assert formula(node, Plain())
+
+
+def test_words_in_mathml_keep_their_distance():
+    text = formula(ast.parse("np.where(x > 0, x, 0)").body[0], MathML())
+    assert "<mtext>\u00a0where\u00a0</mtext>" in text
 
 
 def test_what_is_no_formula_is_shown_as_it_is_and_escaped():

@@ -9,75 +9,12 @@ from minillm.autograd import fused
 from minillm.formulas import LEDGER
 from minillm.stepper import trace
 
-
-class Stepper:
-    """An open page, and what is read off it."""
-
-    def __init__(self, page):
-        self.page = page
-
-    def press(self, *keys):
-        for key in keys:
-            self.page.keyboard.press(key)
-
-    def text(self, selector):
-        return self.page.locator(selector).first.inner_text().strip()
-
-    @property
-    def step(self):
-        return int(self.page.locator("#slider").input_value())
-
-    def arrays(self, selector="#values > *"):
-        """The numbers of each array shown, in all the page's digits."""
-        figures = self.page.locator(f"{selector} figure.array:not(.plain)")
-        shown = figures.evaluate_all("""figures => figures.map(f => {
-            const scalar = f.querySelector(".scalar");
-            const cells = [...f.querySelectorAll("td.number")].map(td => td.dataset.number);
-            return scalar ? [scalar.title] : cells;
-        })""")
-        plain = {"true": "1", "false": "0"}
-        return [[plain.get(x, x.replace("−", "-")) for x in numbers] for numbers in shown]
-
-    def classes(self, value):
-        return set(self.page.locator(box(value)).get_attribute("class").split())
-
-
-def box(value):
-    return f'#graph .node[data-value="{value}"]'
-
-
-@pytest.fixture
-def opened(browser, tmp_path):
-    """Open a recording's page; at the end there was no error, and no request but for the file itself."""
-    contexts, faults, requests = [], [], []
-
-    def open_(recording, *, where="", lang="en", name="page", **options):
-        path = tmp_path / f"{name}.html"
-        recording.to_html(path, lang=lang)
-        contexts.append(browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options}))
-        page = contexts[-1].new_page()
-        page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda e: faults.append(str(e)))
-        page.on("request", lambda r: requests.append(r.url))
-        page.goto(path.as_uri() + where)
-        return Stepper(page)
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert faults == []
-    assert [url for url in requests if not url.startswith(("file://", "data:,"))] == []
+from .conftest import CONTRASTS, assert_shown, box
 
 
 def recorded(name):
     row = LEDGER[name]
     return trace(row.reference, *row.example(np.random.default_rng(1)))
-
-
-def assert_shown(shown, *expected):
-    assert len(shown) == len(expected)
-    for texts, x in zip(shown, expected, strict=True):
-        np.testing.assert_allclose([float(t) for t in texts], np.asarray(x, float).ravel(), rtol=1e-6)
 
 
 def before(recording, step):
@@ -302,11 +239,13 @@ def test_what_the_letters_mean_is_told_in_the_language_at_hand(opened):
     assert page.locator("#symbols dd").all_inner_texts() == list(row.symbols.values())
 
 
-def test_the_words_are_the_same_in_both_languages(opened):
+@pytest.mark.parametrize("kernels", [False, True])
+def test_the_words_are_the_same_in_both_languages(opened, kernels):
     from minillm.stepper.page.html import _asset
 
     page = opened(recorded("linear")).page
-    keys = page.evaluate(_asset("words.js").split("let language")[0] + """
+    of_kernels = _asset("kernel_words.js") if kernels else ""
+    keys = page.evaluate(_asset("words.js").split("let language")[0] + of_kernels + """
         ; const shape = x => x instanceof Array ? x.length : typeof x === "function" ? x.length
             : typeof x === "object" ? Object.entries(x).map(([k, v]) => [k, shape(v)]) : "";
         [JSON.stringify(shape(WORDS.en)), JSON.stringify(shape(WORDS.zh))]""")
@@ -332,28 +271,6 @@ def test_light_and_dark(opened, scheme):
     assert background() < 60
 
 
-# The contrast ratio of every text that can be seen with the colours that lie behind it (WCAG 2).
-CONTRASTS = """() => {
-    const parse = text => (text.match(/[\\d.]+/g) ?? []).map(Number);
-    const colour = (node, of) => parse(getComputedStyle(node)[of]);
-    const over = ([r, g, b, a = 1], below) => below.map((c, i) => a * [r, g, b][i] + (1 - a) * c);
-    const background = node => {
-        const colours = [];
-        for (let n = node; n; n = n.parentElement) colours.unshift(colour(n, "backgroundColor"));
-        return colours.reduce((below, c) => over(c, below), [255, 255, 255]);
-    };
-    const linear = c => c / 255 <= 0.03928 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4;
-    const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-    const texts = "p, h1, h2, td.number, th, code span, dd, figcaption span, button.quiet, mark, summary";
-    const seen = n => n.checkVisibility() && n.textContent.trim();
-    return [...document.querySelectorAll(texts)].filter(seen).map(n => {
-        const below = background(n);
-        const [a, b] = [light(over(colour(n, "color"), below)), light(below)].sort((x, y) => y - x);
-        return [n.textContent.trim().slice(0, 30), (a + 0.05) / (b + 0.05)];
-    });
-}"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1440])
 @pytest.mark.parametrize("step", [3, 20])
@@ -374,6 +291,24 @@ def test_a_narrow_window_scrolls_down_and_not_sideways(opened, name, step):
     right = stepper.page.locator("figure, .card").evaluate_all(
         "nodes => Math.max(...nodes.map(n => n.getBoundingClientRect().right))")
     assert right <= 400
+
+
+def test_in_a_narrow_window_the_line_at_work_stands_beside_its_numbers(opened):
+    recording = recorded("softmax_cross_entropy")
+    exp = next(s for s in recording.steps if s.op == "exp")
+    stepper = opened(recording, where=f"#step={exp.index + 1}", viewport={"width": 700, "height": 800})
+    line = stepper.page.locator("#line")
+    assert line.is_visible()
+    assert line.inner_text().strip() == exp.places[-1].text.strip()
+    assert line.locator("mark.now").inner_text() == "np.exp(z)"
+    assert abs(line.locator("code").evaluate("""node => {
+        const text = document.createRange();
+        text.selectNodeContents(node.querySelector(".k"));  // `return`, without the margin
+        const sentence = document.querySelector("#sentence").getBoundingClientRect();
+        return text.getBoundingClientRect().left - sentence.left;
+    }""")) < 4
+    stepper.page.set_viewport_size({"width": 1200, "height": 800})
+    assert not line.is_visible()
 
 
 def test_the_address_keeps_the_step(opened):

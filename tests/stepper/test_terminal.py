@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from minillm.formulas import adam_step, softmax
-from minillm.stepper import terminal, trace
+from minillm.stepper import KernelSteps, terminal, trace
 from minillm.stepper.kernel_view import KernelView
 from minillm.stepper.recording_view import RecordingView, lines
 
@@ -23,7 +23,7 @@ def test_a_forward_step_has_formula_code_and_numbers(recording):
     found = dict(lines(recording, 2))
     assert found["step 3 of 46"] == "forward: add"
     assert found["formula"] == "m = ⟦β₁·m + (1 − β₁)·g⟧"
-    assert found["result"] == "m = (1,) [0.05]"
+    assert found["result"] == f"m (line {recording.steps[2].places[-1].line}) = (1,) [0.05]"
 
 
 def test_a_backward_step_has_rule_local_derivative_and_sum(recording):
@@ -104,7 +104,8 @@ def test_elements_of_a_loop_and_halves_have_their_variables_names():
     shown = dict(lines(recording, made[4].index))
     assert shown["formula"] == "v = ⟦p[2]⟧"
     assert shown["code"].endswith(": for v in p:")
-    assert shown["result"] == "v = 3."
+    place = recording.steps[made[4].index].places[-1]
+    assert shown["result"] == f"v (line {place.line}, no. 3) = 3."
     assert dict(lines(recording, made[1].index))["result"] == "b = (2,) [3. 4.]"
 
 
@@ -123,7 +124,8 @@ class Recorded:
         names = ("inverse_counts", "one_sweep", "one_sweep")
         self.launches = [SimpleNamespace(kernel=name) for name in names]
         self.steps = [SimpleNamespace(index=i, launch=launch, program=0, function=names[launch],
-                                      file="", line=1, text="x", bound={"x": np.ones(40)}, accesses=[])
+                                      file="", line=1, text="x", bound={"x": np.ones(40)}, accesses=[],
+                                      places=[SimpleNamespace(file="", function="", line=1, end_line=1)])
                       for i, launch in enumerate([0, 0, 1, 1, 2])]
 
     def of(self, kernel):
@@ -131,12 +133,12 @@ class Recorded:
 
 
 def test_one_kernel_alone_is_counted_from_one():
-    view = KernelView(Recorded(), kernel="one_sweep")
+    view = KernelView(KernelSteps(Recorded(), "one_sweep"))
     assert (len(view), view.title) == (3, "one_sweep")
     assert view.lines(0, 60)[0] == ("line 1 of 3", "one_sweep, program 0")
     assert view.follow(0) == ("x", [0, 1])
     assert "each program reads one row" in view.about
-    both = KernelView(Recorded(), "zh")
+    both = KernelView(KernelSteps(Recorded()), "zh")
     assert (len(both), both.title) == (5, "inverse_counts, one_sweep")
     assert len(both.about.splitlines()) == 2
 

@@ -15,6 +15,7 @@ from minillm.course.lesson_api import CellRun, LessonRun, Picture, Stepper, run_
 from minillm.course.percent import BEGIN, END, Lesson, parse, stub
 from minillm.course.shelf import Shelf, lessons_folder
 from minillm.course.stage_hands import without_stage_hands
+from minillm.course.statement import in_language, with_statement
 from minillm.errors import UserError
 
 from .markdown import Markdown, code_html
@@ -111,8 +112,9 @@ class Builder:
                 self._pages(slug, lesson, run, exercises, lang)
             except ValueError as error:
                 raise UserError(f"lesson {slug}: {error}") from error
-            self.files[f"notebooks/{lang}/{slug}.ipynb"] = notebook(lesson, lang)
-            self.files[f"notebooks/{lang}/solutions/{slug}.ipynb"] = notebook(lesson, lang, solutions=True)
+            told = in_language(lesson, lang, {e.name: e.statement_zh for e in exercises.values()})
+            self.files[f"notebooks/{lang}/{slug}.ipynb"] = notebook(told, lang)
+            self.files[f"notebooks/{lang}/solutions/{slug}.ipynb"] = notebook(told, lang, solutions=True)
 
     def _pages(self, slug: str, lesson: Lesson, run: LessonRun, exercises: dict[str, Exercise],
                lang: str) -> None:
@@ -154,14 +156,16 @@ class Builder:
         if cell.exercise is None or exercise is None:
             code = without_stage_hands(cell.code)
             return code_html(code) if code.strip() else ""
+        if lang == "zh" and exercise.statement_zh:
+            cell = with_statement(cell, exercise.statement_zh)
         solution = "".join(line for line in cell.code.splitlines(keepends=True)
                            if line.strip() not in (BEGIN, END))
         here = LANGUAGES.index(lang)
         hints = "".join(f"<details><summary>{w['hint'].format(n)}</summary>{text.html(hint[here])}</details>"
                         for n, hint in enumerate(exercise.hints, 1))
         why = exercise.explanation(lang)
-        return (f'<section class="exercise" aria-label="{w["exercise"]} {html.escape(cell.exercise)}">'
-                f'<p class="label">{w["exercise"]} <code>{html.escape(cell.exercise)}</code></p>'
+        return (f'<section class="exercise" aria-label="{w["exercise"]} {html.escape(exercise.name)}">'
+                f'<p class="label">{w["exercise"]} <code>{html.escape(exercise.name)}</code></p>'
                 f"{code_html(stub(cell, lang).code)}{hints}"
                 f"<details><summary>{w['solution']}</summary>{code_html(solution)}"
                 f"<p class='label'>{w['why']}</p>{text.html(why)}</details></section>")

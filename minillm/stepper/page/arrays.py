@@ -17,10 +17,11 @@ class Arrays:
 
     Args:
         numbers: how many of one array's to keep, roughly.
+        rows: how many to show of the last axis but one, at most.
     """
 
-    def __init__(self, numbers: int = 10_000) -> None:
-        self._kept = numbers
+    def __init__(self, numbers: int = 10_000, rows: int = LARGEST) -> None:
+        self._kept, self._rows = numbers, rows
         self.stored: list[dict[str, Any]] = []
         self._numbers: dict[tuple[str, tuple[int, ...], bytes], int] = {}
 
@@ -35,16 +36,16 @@ class Arrays:
             self.stored.append(self._described(x))
         return self._numbers[key]
 
-
     def _described(self, x: np.ndarray) -> dict[str, Any]:
         """`shape` and `dtype`; `shown`, how many indices of each axis are in `data`; `largest`, the largest
         finite magnitude of the whole array, which the colours are measured by.
         """
         edge = min(max(isqrt(self._kept // BLOCKS ** max(x.ndim - 2, 0)), SMALLEST), LARGEST)
-        shown = tuple(min(n, edge if x.ndim - axis <= 2 else BLOCKS) for axis, n in enumerate(x.shape))
+        most = {1: edge, 2: min(edge, self._rows)}  # by how many axes are left
+        shown = tuple(min(n, most.get(x.ndim - axis, BLOCKS)) for axis, n in enumerate(x.shape))
         corner = x[tuple(slice(n) for n in shown)]
         return {"shape": list(x.shape), "dtype": str(x.dtype), "shown": list(shown), "largest": _largest(x),
-                "data": [_number(v) for v in corner.reshape(-1).tolist()]}
+                "data": [number(v) for v in corner.reshape(-1).tolist()]}
 
 
 def _largest(x: np.ndarray) -> float:
@@ -55,8 +56,8 @@ def _largest(x: np.ndarray) -> float:
     return float(f"{finite.max():.7g}") if finite.size else 0.0
 
 
-def _number(v: Any) -> Any:
-    """JSON has no nan and no infinities: they go as text, as does what is no real number."""
+def number(v: Any) -> Any:
+    """A number for JSON, which has no nan and no infinities: they go as text, as does what is not real."""
     if isinstance(v, bool | int):
         return v if abs(v) < 2**53 else str(v)
     if isinstance(v, float):

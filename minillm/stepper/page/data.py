@@ -99,8 +99,8 @@ class Data:
             label = self.formulas.of(ast.Name(v.name)) if v.name.isidentifier() else self.formulas.word(
                 v.name or v.kind)
         self.titles[index] = self.titles[index] or v.kind
-        return {"name": v.name, "kind": v.kind, "label": label, "madeBy": v.made_by,
-                "data": self.arrays.add(v.data), "gradient": self.arrays.add(v.gradient)}
+        return {"name": v.name, "kind": v.kind, "label": label, "again": self.recording.alike.get(index),
+                "madeBy": v.made_by, "data": self.arrays.add(v.data), "gradient": self.arrays.add(v.gradient)}
 
     def _step(self, s: Step) -> dict[str, Any]:
         inputs = [{"value": i, "label": None if node is None else self.formulas.of(node)}

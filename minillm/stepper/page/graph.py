@@ -64,6 +64,9 @@ def _boxes(recording: Recording, titles: list[str]) -> list[_Box]:
         box.inputs = [shown[i] for i in s.inputs if i in shown]
         if box.title != s.op:
             box.note = f"{s.op} {box.note}".rstrip()
+        line, time = recording.alike.get(s.value, (None, None))
+        if line is not None:  # short, and the same in every language
+            box.note += f" L{line}" + (f"#{time}" if time else "")
     return boxes
 
 

@@ -15,18 +15,22 @@ from typing import Any
 
 from minillm.errors import UserError
 from minillm.stepper.equation import equation_of
+from minillm.stepper.kernel import KernelSteps
 from minillm.stepper.recording import Recording
 
 from .data import Data
 from .graph import svg
+from .kernel_data import KernelData
 
 LANGUAGES = ("en", "zh")
-SCRIPTS = ("words", "numbers", "arrays", "code", "graph", "step", "walk", "look", "events")  # in this order
+# In this order; what is between the two is what is special to a recording of the engine, or of kernels.
+SCRIPTS = ("words", "numbers", "arrays", "code"), ("step", "walk", "look", "events")
+SPECIAL = {"engine": ("graph", "engine"), "kernels": ("kernel_words", "memory", "kernels")}
 NOTEBOOK_HEIGHT = 760  # pixels
 
 
-def to_html(recording: Recording, path: str | os.PathLike[str] | None = None, *, title: str | None = None,
-            lang: str = "en") -> str:
+def to_html(recording: Recording | KernelSteps, path: str | os.PathLike[str] | None = None, *,
+            title: str | None = None, lang: str = "en") -> str:
     """A recording as one HTML file: step, jump and follow a number, with keyboard or mouse, in any browser.
 
     Styles, scripts and numbers are inside; a content security policy forbids it the network. The same
@@ -35,7 +39,7 @@ def to_html(recording: Recording, path: str | os.PathLike[str] | None = None, *,
     Args:
         recording: what to show; without steps the page says so.
         path: where to write it; left out, nothing is written.
-        title: the heading, in place of the equation's title or the function's name.
+        title: the heading, in place of the equation's title, the function's name or the kernels'.
         lang: "en" or "zh", the language that the page opens in; it can be switched there.
 
     Returns:
@@ -55,7 +59,7 @@ def to_html(recording: Recording, path: str | os.PathLike[str] | None = None, *,
     return page
 
 
-def in_notebook(recording: Recording, lang: str = "en") -> str:
+def in_notebook(recording: Recording | KernelSteps, lang: str = "en") -> str:
     """The page inside a frame, which keeps its styles and keys apart from the notebook's; `lang` as above."""
     page = html.escape(to_html(recording, lang=lang))
     name = html.escape(_titles(recording, None)[lang])
@@ -63,27 +67,37 @@ def in_notebook(recording: Recording, lang: str = "en") -> str:
             f'style="border: 1px solid #8886; border-radius: 8px" srcdoc="{page}"></iframe>')
 
 
-def _page(recording: Recording, title: str | None, lang: str) -> str:
-    data = Data(recording)
+def _page(recording: Recording | KernelSteps, title: str | None, lang: str) -> str:
     titles = _titles(recording, title)
-    script, style = _script(), _asset("page.css")
+    picture, json_ = "", {"title": titles}
+    if isinstance(recording, KernelSteps):
+        json_ |= KernelData(recording).json
+        script = _script("kernels")
+    else:
+        data = Data(recording)
+        json_ |= data.json
+        picture, script = svg(recording, data.titles), _script("engine")
+    style = _asset("page.css")
     parts = {
         "lang": "zh-CN" if lang == "zh" else "en",
         "policy": f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
                   "img-src data:; base-uri 'none'; form-action 'none'",
         "title": html.escape(titles[lang]),
         "style": style,
-        "graph": svg(recording, data.titles),
-        "data": _json({"title": titles, **data.json}),
+        "graph": picture,
+        "data": _json(json_),
         "script": script,
     }
     # One pass, so that nothing is looked for inside what was put in.
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset("page.html"))
 
 
-def _titles(recording: Recording, title: str | None) -> dict[str, str]:
-    row = equation_of(recording.function)
-    name = getattr(recording.function, "__name__", type(recording.function).__name__)
+def _titles(recording: Recording | KernelSteps, title: str | None) -> dict[str, str]:
+    if isinstance(recording, KernelSteps):
+        row, name = None, recording.title
+    else:
+        row = equation_of(recording.function)
+        name = getattr(recording.function, "__name__", type(recording.function).__name__)
     return {"en": title or (row.title if row else name), "zh": title or (row.title_zh if row else name)}
 
 
@@ -103,6 +117,7 @@ def _asset(name: str) -> str:
 
 
 @functools.cache
-def _script() -> str:
-    parts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
+def _script(kind: str) -> str:
+    names = (*SCRIPTS[0], *SPECIAL[kind], *SCRIPTS[1])
+    parts = "\n".join(_asset(f"{name}.js") for name in names)
     return f'(() => {{\n"use strict";\n{parts}\n}})();\n'

@@ -4,12 +4,13 @@ const WIDE = 8; // columns; wider arrays show colours alone until numbers are as
 let numbersEverywhere = false;
 
 /** A card with a caption and an array: scalar, table, or one table for each leading index. */
-function arrayCard({ caption, label, name, array, role, value, quiet = false }) {
+function arrayCard({ caption, label, note, name, array, role, value, quiet = false }) {
   const W = words();
   const card = make(`figure.array.${role}`);
   const head = make("figcaption");
   if (caption) head.append(make("span.caption", {}, caption));
   if (label) head.append(math(label));
+  if (note) head.append(make("span.caption", {}, note));
   card.append(head);
   if (array === null || array === undefined) {
     card.append(make("p.small", {}, W.many));
@@ -118,6 +119,9 @@ function pointAt(event) {
   for (const lit of document.querySelectorAll("td.lit")) lit.classList.remove("lit");
   byId("tip").hidden = !here;
   if (!here) return;
+  for (const td of document.querySelectorAll("td.number")) {  // the element of memory, wherever it is shown
+    if (here.dataset.element && td.dataset.element === here.dataset.element) td.classList.add("lit");
+  }
   const shapeOf = card => card.querySelector(".shape")?.textContent;
   for (const card of byId("values").querySelectorAll("figure.array")) {
     if (shapeOf(card) !== shapeOf(here.closest("figure"))) continue;
@@ -126,7 +130,7 @@ function pointAt(event) {
     }
   }
   const tip = byId("tip"), box = here.getBoundingClientRect();
-  tip.textContent = `[${here.dataset.index}] = ${here.dataset.number}`;
+  tip.textContent = here.dataset.tip ?? `[${here.dataset.index}] = ${here.dataset.number}`;
   tip.style.left = `${Math.max(4, Math.min(box.left, innerWidth - tip.offsetWidth - 8))}px`;
   tip.style.top = `${box.top > 40 ? box.top - tip.offsetHeight - 6 : box.bottom + 6}px`;
 }

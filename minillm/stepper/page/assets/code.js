@@ -25,8 +25,13 @@ function buildFunction(f, number) {
     const line = f.first + i;
     const folded = f.doc && line > f.doc[0] && line <= f.doc[1];
     const shown = make("span.line-number", { "aria-hidden": "true" }, String(line));
-    const item = make("div.line", { hidden: Boolean(folded) }, shown, make("code", {}, ...coloured(pieces)));
-    if (f.doc && line === f.doc[0]) item.append(foldButton(f, number));
+    const code = make("code", {}, ...coloured(pieces));
+    code.style.setProperty("--hang", Math.min(marginOf(pieces), 12) + 4);
+    const item = make("div.line", { hidden: Boolean(folded) }, shown, code);
+    if (f.doc && line === f.doc[0]) {
+      item.classList.add("folded");
+      item.append(foldButton(f, number));
+    }
     if (firstStepAt(number, line) !== -1) makeJump(item, number, line);
     lineNodes.set(`${number}:${line}`, item);
     list.append(item);
@@ -43,6 +48,7 @@ function foldButton(f, number) {
     event.stopPropagation();
     const open = button.getAttribute("aria-expanded") === "false";
     button.setAttribute("aria-expanded", String(open));
+    button.parentNode.classList.toggle("folded", !open);
     button.textContent = open ? words().unfold : words().fold(hidden);
     for (let line = f.doc[0] + 1; line <= f.doc[1]; line++) lineNodes.get(`${number}:${line}`).hidden = !open;
   });
@@ -82,6 +88,9 @@ function coloured(pieces, from = 0, to = 0, kind = "") {
   return inside.length ? [...before, make(`mark.${kind}`, {}, ...inside), ...after] : [...before, ...after];
 }
 
+/** How many blanks a line begins with. */
+const marginOf = pieces => pieces.map(p => p[1]).join("").search(/\S|$/);
+
 const clamp = (x, low, high) => Math.max(low, Math.min(x, high));
 
 /** Mark a step's expression, and outside of it the calls that led there. */
@@ -100,8 +109,20 @@ function showCode(step) {
   const here = marked.find(({ item }) => item.classList.contains("now"))?.item
     ?? document.querySelector("#functions .jump");
   if (here?.classList.contains("jump")) here.tabIndex = 0;
-  if (here) reveal(byId("functions"), here, document.querySelector("mark.now") ?? here.firstChild);
+  if (here) reveal(byId("functions"), here, document.querySelector("#functions mark.now") ?? here.firstChild);
   showPath(step);
+  byId("line").replaceChildren(...linesOf(step.places.at(-1)));
+}
+
+/** The lines at work once more, for windows in which the code lies below. */
+function linesOf(place) {
+  const f = data.functions[place?.function];
+  const found = [];
+  if (f?.lines.length) byId("line").style.setProperty("--margin", marginOf(f.lines[place.line - f.first]));
+  for (let line = place?.line; f?.lines.length && line <= place.endLine; line++) {
+    found.push(make("div", {}, lineNodes.get(`${place.function}:${line}`).querySelector("code").cloneNode(true)));
+  }
+  return found;
 }
 
 function markLine(place, line, kind) {
@@ -109,8 +130,7 @@ function markLine(place, line, kind) {
   if (!item) return;
   const f = data.functions[place.function];
   const pieces = f.lines[line - f.first];
-  const indent = pieces.map(p => p[1]).join("").search(/\S|$/);
-  const from = line === place.line ? place.column : indent;
+  const from = line === place.line ? place.column : marginOf(pieces);
   const to = line === place.endLine ? place.endColumn : Infinity;
   item.classList.add(kind);
   if (kind === "now") item.setAttribute("aria-current", "step");

@@ -3,7 +3,7 @@
 const KEYS = {
   ArrowRight: () => move(1), ArrowLeft: () => move(-1), Home: () => goToEnd(-1), End: () => goToEnd(1),
   " ": () => timer === null ? play() : pause(),
-  f: () => follow(followed === null ? valueAtHand() : null),
+  f: () => follow(followed === null ? view.atHand(steps[current]) : null),
   Escape: () => follow(null),
   n: switchNumbers, l: () => byId("language").click(), "?": () => byId("keys").showModal(),
 };
@@ -16,7 +16,7 @@ function onKey(event) {
   else if (place && (event.key === "Enter" || event.key === " ")) choose(place);
   else if (event.key === " " && event.target.closest?.("button, summary")) return; // it presses the button
   else if (event.key === "Escape" && followed === null) return;
-  else if (KEYS[event.key]) KEYS[event.key]();
+  else if (KEYS[event.key] ?? view.keys[event.key]) (KEYS[event.key] ?? view.keys[event.key])();
   else return;
   event.preventDefault();
 }
@@ -40,13 +40,9 @@ function choose(place) {
 
 function start() {
   byId("slider").max = Math.max(lastStep, 0);
-  const split = firstBackward === -1 ? 1 : firstBackward / steps.length;
-  byId("track").style.setProperty("--split", `${100 * split}%`);
-  byId("to-backward").hidden = firstBackward === -1;
   const clicks = {
     first: () => goToEnd(-1), previous: () => move(-1), next: () => move(1), last: () => goToEnd(1),
     play: () => timer === null ? play() : pause(), unfollow: () => follow(null),
-    "to-forward": () => go(0), "to-backward": () => go(firstBackward),
     language: () => { setLanguage(language === "en" ? "zh" : "en"); keep("lang", language); },
     theme: () => { setTheme(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length]); keep("theme", theme); },
     help: () => byId("keys").showModal(),

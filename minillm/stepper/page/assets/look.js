@@ -11,11 +11,9 @@ function setLanguage(name) {
   byId("title").textContent = data.title[language];
   byId("language").textContent = W.language;
   byId("language").title = W.languageLabel;
-  byId("to-forward").textContent = W.forward;
-  byId("to-backward").textContent = W.backward;
   buildEquation();
   buildCode();
-  buildGraph();
+  view.build();
   buildKeys();
   setTheme(theme);
   showPlaying();
@@ -33,7 +31,7 @@ function setTheme(name) {
 function buildEquation() {
   const W = words(), row = data.equation;
   byId("equation").hidden = !row;
-  const about = [row ? W.about(row.section, row.source) : "", resultText()].filter(Boolean);
+  const about = [row ? W.about(row.section, row.source) : "", view.about()].filter(Boolean);
   byId("about").textContent = about.join(" · ");
   if (!row) return;
   byId("latex").replaceChildren(...row.lines.map(line => fromLatex(line, line.latex)));
@@ -47,13 +45,6 @@ function fromLatex({ mathml }, text) {
   if (mathml) holder.innerHTML = mathml;
   else holder.append(make("code", {}, text));
   return holder;
-}
-
-/** What L is: the result, summed where it is an array. */
-function resultText() {
-  if (data.result === null) return "";
-  const { label, data: array } = data.values[data.result];
-  return words().ofResult(formulaText(label), data.arrays[array].shape.length > 0);
 }
 
 function buildKeys() {

@@ -2,23 +2,22 @@
 
 const PACE = 1400; // milliseconds a step while playing
 let current = 0;
-let followed = null; // the value whose steps we go through, or null for all
+let followed = null; // what is followed from step to step, as `view` knows it; null: nothing
 let followedSteps = [];
 let timer = null;
 
 const lastStep = steps.length - 1;
-const firstBackward = steps.findIndex(step => step.direction === "backward");
 
 /** Go to a step and show it everywhere. */
 function go(index) {
   if (!steps.length || index < 0 || index > lastStep) return;
   current = index;
   const step = steps[index];
-  document.body.className = step.direction;
+  document.body.className = view.colour(step);
   showStep(step, index);
   showCode(step);
-  showGraph(step, index);
   showControls();
+  view.show(step, index);
   keepStep();
 }
 
@@ -29,8 +28,6 @@ function showControls() {
   for (const [id, way] of [["first", -1], ["previous", -1], ["next", 1], ["last", 1]]) {
     byId(id).setAttribute("aria-disabled", String(neighbour(way) === null));
   }
-  byId("to-forward").setAttribute("aria-pressed", String(steps[current].direction === "forward"));
-  byId("to-backward").setAttribute("aria-pressed", String(steps[current].direction === "backward"));
 }
 
 /** The nearest step before (-1) or after (1) this one, among those that are followed; or null. */
@@ -51,12 +48,12 @@ function move(way) {
 
 const goToEnd = way => go(followed === null ? (way < 0 ? 0 : lastStep) : followedSteps.at(way < 0 ? 0 : -1));
 
-// ---- following one value
+// ---- following one value or variable
 
 /** Step only through what a value takes part in; null: through everything again. */
 function follow(value) {
   followed = value;
-  followedSteps = value === null ? [] : usesOf(value);
+  followedSteps = value === null ? [] : view.uses(value);
   if (value !== null && !followedSteps.includes(current)) {
     current = followedSteps.find(i => i > current) ?? followedSteps[0];
   }
@@ -64,13 +61,10 @@ function follow(value) {
   go(current);
 }
 
-const usesOf = value => steps.flatMap((step, i) =>
-  step.value === value || step.inputs.some(input => input.value === value) ? [i] : []);
-
 function showFollowing() {
   byId("following").hidden = followed === null;
   if (followed !== null) {
-    byId("followed").replaceChildren(words().following(formulaText(data.values[followed].label)));
+    byId("followed").replaceChildren(words().following(view.nameOf(followed)));
   }
   const parts = followedSteps.map(i => {
     const at = 100 * i / Math.max(lastStep, 1);
@@ -79,10 +73,6 @@ function showFollowing() {
   const marks = parts.length ? `linear-gradient(90deg, ${parts.join(", ")})` : "none";
   byId("track").style.setProperty("--followed", marks);
 }
-
-/** What `f` follows: the value that the step makes, or the one that receives. */
-const valueAtHand = () => receiverOrResult(steps[current]);
-const receiverOrResult = step => step.direction === "backward" ? receiver(step) : step.value;
 
 // ---- playing
 

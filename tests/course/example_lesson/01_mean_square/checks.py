@@ -13,6 +13,13 @@ def cases(rng):
 EXERCISES = [
     Exercise(
         "mean_square", cases, reference=lambda x: np.mean(x * x),
+        statement_zh="""
+            数组的均方。
+
+            L = (1/n) sum_i x_i^2
+
+            x：任意形状的浮点数组。返回一个数。
+            """,
         hints=[("Square each number first.", "先把每个数平方。"),
                ("np.mean(square(x))", "np.mean(square(x))：先平方，再求平均。")],
         wrong={
@@ -26,6 +33,7 @@ EXERCISES = [
              "平方不会互相抵消，所以只有全为零时均方才是零。")),
     Exercise(
         "mean_square_grad", cases, reference=lambda x: 2 * x / x.size,
+        statement_zh="dL/dx，形状与 x 相同。",
         hints=[("Differentiate one term: x_i^2 / n.", "先对一项 x_i^2 / n 求导。")],
         wrong={"missing_mean": (lambda x: 2 * x, "the 1/n of the mean is missing.", "漏了平均里的 1/n。")}),
 ]
