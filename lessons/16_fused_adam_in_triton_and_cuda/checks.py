@@ -341,6 +341,43 @@ def adam_no_rate(THETA, G, M, V, n, alpha, beta1, one_minus_beta1, beta2, one_mi
     tl.store(V + i, v, mask=mask)
 
 
+@triton.jit
+def adam_square_in_parts(THETA, G, M, V, n, alpha, beta1, one_minus_beta1, beta2, one_minus_beta2, c1, c2, eps,
+                         TILE: tl.constexpr):
+    i = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    mask = i < n
+    g = tl.load(G + i, mask=mask)
+    m = beta1 * tl.load(M + i, mask=mask) + one_minus_beta1 * g
+    v = beta2 * tl.load(V + i, mask=mask) + one_minus_beta2 * g * g
+    update = tl.div_rn(alpha, tl.sqrt_rn(tl.div_rn(v, c2)) + eps) * tl.div_rn(m, c1)
+    tl.store(THETA + i, tl.load(THETA + i, mask=mask) - update, mask=mask)
+    tl.store(M + i, m, mask=mask)
+    tl.store(V + i, v, mask=mask)
+
+
+@triton.jit
+def adam_old_moments(THETA, G, M, V, n, alpha, beta1, one_minus_beta1, beta2, one_minus_beta2, c1, c2, eps,
+                     TILE: tl.constexpr):
+    i = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    mask = i < n
+    g = tl.load(G + i, mask=mask)
+    m, v = tl.load(M + i, mask=mask), tl.load(V + i, mask=mask)
+    update = tl.div_rn(alpha, tl.sqrt_rn(tl.div_rn(v, c2)) + eps) * tl.div_rn(m, c1)
+    tl.store(THETA + i, tl.load(THETA + i, mask=mask) - update, mask=mask)
+    tl.store(M + i, beta1 * m + one_minus_beta1 * g, mask=mask)
+    tl.store(V + i, beta2 * v + one_minus_beta2 * (g * g), mask=mask)
+
+
+@triton.jit
+def adam_theta_not_stored(THETA, G, M, V, n, alpha, beta1, one_minus_beta1, beta2, one_minus_beta2, c1, c2, eps,
+                          TILE: tl.constexpr):
+    i = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    mask = i < n
+    g = tl.load(G + i, mask=mask)
+    tl.store(M + i, beta1 * tl.load(M + i, mask=mask) + one_minus_beta1 * g, mask=mask)
+    tl.store(V + i, beta2 * tl.load(V + i, mask=mask) + one_minus_beta2 * (g * g), mask=mask)
+
+
 # ---- round_stochastically ----------------------------------------------------------------------------
 
 
@@ -393,6 +430,10 @@ def cut_first(x, r):
 
 def subtracted(x, r):
     return ((x.view(np.uint32) - r) & np.uint32(0xFFFF0000)).view(f32)
+
+
+def shifted(x, r):
+    return ((x.view(np.uint32) + r) >> np.uint32(16)).view(f32)
 
 
 EXERCISES = [
@@ -539,6 +580,16 @@ EXERCISES = [
             "no_rate": (adam_no_rate,
                 "the learning rate alpha is missing.",
                 "漏了学习率 alpha。"),
+            "square_in_parts": (adam_square_in_parts,
+                "right on paper, and off in the last bit: the formula squares g first, (g * g), and "
+                "multiplies by one_minus_beta2 after that.",
+                "纸面上是对的，只差在最后一位：公式是先把 g 平方，(g * g)，再乘 one_minus_beta2。"),
+            "old_moments": (adam_old_moments,
+                "theta is moved with the moments of the step before: compute the new m and v first.",
+                "更新 theta 用的是上一步的矩：要先算出新的 m 和 v。"),
+            "theta_not_stored": (adam_theta_not_stored,
+                "m and v are right, but THETA is as it was: store theta too.",
+                "m 和 v 是对的，但 THETA 还是原样：theta 也要写回。"),
         },
         outputs=("THETA", "M", "V"),
         rtol=0.0,
@@ -601,6 +652,10 @@ EXERCISES = [
             "subtracted": (subtracted,
                 "r is subtracted: add it.",
                 "你减了 r：应当加。"),
+            "shifted": (shifted,
+                "the upper half has moved down: clear the lower 16 bits and leave the others where they "
+                "are, & np.uint32(0xFFFF0000).",
+                "高半截移下来了：只把低 16 位清零，其余的留在原位，& np.uint32(0xFFFF0000)。"),
         },
         rtol=0.0,
         atol=0.0,

@@ -217,7 +217,7 @@ def _number(x: Any, digits: int = 6) -> str:
 
 def _told_apart(got: Any, want: Any) -> tuple[str, str]:
     """Two numbers that differ, with as many digits as it takes to see it."""
-    for digits in (6,):
+    for digits in (6, 9, 12, 17):
         mine, right = _number(got, digits), _number(want, digits)
         if mine != right:
             break
