@@ -158,3 +158,10 @@ def test_names_stay_in_their_folder(students):
         assert name not in (".", "..")
         assert len(name.encode()) < 255
     assert names["ann"] == "ann" or "Ann" in names
+
+
+def test_gradescope_says_nothing_of_hidden_tests_before_the_grades():
+    one = report("x", {"options": ("wrong", "uncorrected")}, en="4 of 5 tests passed", zh="5 项测试通过 4 项")
+    assert "4 of 5" not in gradescope_results(one)["output"]
+    assert "public checks: 2 of 2" in gradescope_results(one)["output"]
+    assert "no adam.py" in gradescope_results(REPORTS[4])["output"]
