@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from minillm import __version__
+from minillm.cli.classroom import class_
 from minillm.cli.doctor import doctor
 from minillm.cli.export import export
 from minillm.cli.formulas import formulas
@@ -29,6 +30,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
                   context_settings={"help_option_names": ["-h", "--help"]})
 app.add_typer(learn, name="learn")
 app.add_typer(train, name="train")
+app.add_typer(class_, name="class")
 app.command()(generate)
 app.command()(perplexity)
 app.command()(export)
