@@ -69,7 +69,7 @@ STOPPED = Attack("a", "tries", "", says="is wrong", says_zh="不对")
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ({"left": ["/tmp/x"]}, "it left"), ({"packets": ["5 bytes"]}, "it sent"),
+    ({"left": ["x"]}, "it left"), ({"packets": ["5 bytes"]}, "it sent"),
     ({"processes": ["5 S"]}, "it goes on"), ({"readers": ["en: escape"]}, "escape"),
     ({"seconds": 100.0}, "it took"), ({"next": 90, "next_says": []}, "next"),
     ({"raised": "ValueError"}, "grading raised"), (graded(score=5.0), "5.0 points"),
