@@ -102,8 +102,7 @@ class Misconception:
 
     Attributes:
         key: a short name, unique in the assignment.
-        edits: old -> new: each old text stands in the solution exactly once (`count` times where given as
-            (new, count)); "" for new deletes it.
+        edits: old -> new: each old text stands in the solution exactly once; "" for new deletes it.
         en, zh: what a good tutor says; never the solution itself.
         equivalent: True for a *right* variant: it must get full points, and a student's tests must accept it.
     """
