@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.errors import UserError
-from minillm.train.checkpoint import write_atomically
+from minillm.files import write_atomically
 
 from .assignment import Assignment, assignments_folder, find_assignment, load_assignment
 from .make.texts import text

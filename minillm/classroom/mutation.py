@@ -11,12 +11,13 @@ It fails by an exception (an `assert`, `np.testing`, or what the function itself
 returning. It must always say the same of one version: random numbers need a seed.
 
 How it is graded. Versions are the reference, the `equivalent` misconceptions (right, though written another
-way) and all other misconceptions (wrong). They are called in another worker; the tests see what a version
-returns and nothing else of it. Every version is shown twice, in an order that only the course's secret knows,
-and each time to a fresh worker with the tests: so a test can neither remember what it saw before nor guess
-which version comes, and forging a verdict is tossing a coin, which shows. A test is void if it rejects a
-right version, if it ends its worker, or if it says two things of one version. Points go by the share of wrong
-versions that a valid test rejects. Which ones were missed is not said.
+way) and all other misconceptions (wrong), or those of them that the scenario names. They are called in
+another worker; the tests see what a version returns and nothing else of it. Every version is shown twice, in
+an order that only the course's secret knows, and each time to a fresh worker with the tests: so a test can
+neither remember what it saw before nor guess which version comes, and forging a verdict is tossing a coin,
+which shows. A test is void if it rejects a right version, if it ends its worker, or if it says two things of
+one version. Points go by the share of wrong versions that a valid test rejects. Which ones were missed is not
+said.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def grade_tests(test: Test, judge: Judge, text: bytes, opener: Opener, found: Ev
 def run(test: Test, judge: Judge, text: bytes, opener: Opener,
         printed: Callable[[Worker], None] | None = None) -> Verdicts:
     """Show every version to the tests of a file."""
-    versions = _versions(judge)
+    versions = _versions(judge, test)
     order = [i for i in range(len(versions)) for _ in range(RUNS)]
     rng = seed(judge.secret, judge.assignment.id, judge.student, test.name, 0)
     rng.shuffle(order)
@@ -140,10 +141,11 @@ def survivors(judge: Judge, test: Test, opener: Opener) -> list[str]:
             *(f"do not catch {key}" for key in verdicts.missed)]
 
 
-def _versions(judge: Judge) -> list[Version]:
+def _versions(judge: Judge, test: Test) -> list[Version]:
+    chosen = judge.assignment.scenarios[test.name].versions
     return [Version("", judge.solution, True),
             *(Version(m.key, m.applied(judge.solution), m.equivalent)
-              for m in judge.assignment.misconceptions)]
+              for m in judge.assignment.misconceptions if not chosen or m.key in chosen)]
 
 
 # A file that holds all versions; `_use` says which one is meant. The tests' worker never sees it.
@@ -171,7 +173,7 @@ class _Workers:
     def __init__(self, judge: Judge, test: Test, opener: Opener, seconds: float) -> None:
         self.functions = judge.assignment.scenarios[test.name].mutation
         self.opener, self.seconds = opener, seconds
-        self.text = _ALL.format(texts={v.key: v.text for v in _versions(judge)}).encode()
+        self.text = _ALL.format(texts={v.key: v.text for v in _versions(judge, test)}).encode()
         self.worker: Worker | None = None
         self.key: str | None = None  # of the version that it uses now
 
@@ -252,7 +254,7 @@ def _void(answers: Sequence[Answer], runs: int, version: Version,
     """Why a test does not count, if one version shows it."""
     dead = next((a for a in answers if a.kind in DEAD), None)
     if dead is not None:
-        return _ENDS.get(dead.kind, _ENDS["ended"])
+        return _ENDS[dead.kind]
     if len(answers) < runs or len({a.kind == "passed" for a in answers}) > 1:
         return ("passes and fails with one and the same version: give its random numbers a seed",
                 "对同一个版本时而通过、时而失败：请给随机数设定种子")
@@ -274,8 +276,9 @@ _ENDS = {
     "ended": ("ends the program", "结束了整个程序"),
     "crashed": ("crashes Python", "使 Python 崩溃"),
     "too_much_output": ("prints too much", "打印太多"),
-    "not_run": ("is not run, because tests before it end the program or do not end in time",
-                "没有运行，因为前面的测试结束了程序或超时"),
+    "forged": ("sends what is no answer, or arrays that are too large", "发来的不是结果，或者数组太大"),
+    "not_run": ("is not run, because tests before it end the program or take too long",
+                "没有运行，因为前面的测试结束了程序，或用时太长"),
 }
 
 

@@ -38,8 +38,9 @@ class Scenario:
         speed: ((ratio, share), ...): the share of the points for taking at most `ratio` times the reference's
             time, in rising order of ratio, such as ((1.5, 1.0), (4.0, 0.5)); empty where time does not count.
             Only a right answer is timed.
-        mutation: names of functions of the reference that the student's *tests* are about; then `inputs`
-            and `run` are not used (see `Mutation` in mutation.py).
+        mutation: names of functions of the reference that the student's *tests* are about (see mutation.py);
+            then `inputs` and `run`, if given, are only the public check on the student's own machine.
+        versions: keys of the misconceptions that the tests are shown, right and wrong ones; () for all.
     """
 
     inputs: Callable[[np.random.Generator], Arrays] | None = None
@@ -52,10 +53,13 @@ class Scenario:
     seconds: float | None = None
     speed: tuple[tuple[float, float], ...] = ()
     mutation: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if bool(self.mutation) == bool(self.run):
-            raise ValueError("a scenario has inputs and run, or mutation: one of the two")
+        if not self.mutation and self.run is None:
+            raise ValueError("a scenario has inputs and run, or mutation")
+        if self.versions and not self.mutation:
+            raise ValueError("versions are for a scenario with mutation")
         if self.run is not None and self.inputs is None:
             raise ValueError("a scenario with run needs inputs")
         if self.cases < 1:

@@ -93,8 +93,12 @@ def _scenarios(a: Assignment) -> Iterator[str]:
         if scenario.mutation:
             yield from (f"{where}: the solution has no {f}" for f in scenario.mutation
                         if not callable(getattr(a.reference, f, None)))
-            if not any(not m.equivalent for m in a.misconceptions):
+            known = {m.key: m for m in a.misconceptions}
+            yield from (f"{where}: there is no misconception {key}" for key in scenario.versions
+                        if key not in known)
+            if all(known[key].equivalent for key in scenario.versions or known if key in known):
                 yield f"{where}: is graded by mutation, but there is no wrong version"
+        if scenario.run is None:
             continue
         assert scenario.inputs is not None
         if scenario.speed and scenario.in_part:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import Markdown, Paragraph
 from rich.syntax import Syntax
 
-from minillm.errors import UserError
+from minillm.files import write_atomically
 
 from .lesson_api import CellRun, LessonRun, Picture, Stepper
 from .percent import Cell, Lesson, stub
@@ -176,13 +176,9 @@ def keep_picture(folder: Path, slug: str, picture: Picture) -> Path:
         UserError: the disk refuses.
     """
     path = folder / "pictures" / f"{slug}-{picture.name}.png"
-    half = path.with_suffix(".half")
-    try:
+    with suppress(OSError):  # the write says why
         path.parent.mkdir(exist_ok=True)
-        half.write_bytes(picture.png)
-        os.replace(half, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror})") from None
+    write_atomically(path, picture.png, flush=False)
     return path
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from minillm.errors import UserError
+from minillm.files import write_atomically
 
 from .percent import LessonError, learners_version, parse, serialise
 from .progress import Progress
@@ -203,12 +204,7 @@ def refuse_package(folder: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    half = path.with_name(f".{path.name}.half")
-    try:
+    """Write a file whole or not at all, in a folder that is made."""
+    with contextlib.suppress(OSError):  # the write says why
         path.parent.mkdir(parents=True, exist_ok=True)
-        half.write_bytes(text.encode("utf-8", errors="surrogateescape"))
-        os.replace(half, path)
-    except OSError as error:
-        half.unlink(missing_ok=True) if half.parent.is_dir() else None
-        raise UserError(f"{path} cannot be written ({error.strerror})") from None
+    write_atomically(path, text.encode("utf-8", errors="surrogateescape"), flush=False)

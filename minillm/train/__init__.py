@@ -1,6 +1,6 @@
 """The training loop, checkpoints and run folders."""
 
-from .checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from .checkpoint import load_checkpoint, save_checkpoint
 from .objective import Batch, Batches, EvaluationBatches, HeldOut, Loss, Objective, State
 from .picture import draw_loss
 from .progress import TerminalReporter
@@ -10,4 +10,4 @@ from .trainer import Trainer
 
 __all__ = ["Batch", "Batches", "EvaluationBatches", "HeldOut", "Loss", "Objective", "Reporter", "RunFolder",
            "State", "TerminalReporter", "Trainer", "TrainerSettings", "draw_loss", "load_checkpoint",
-           "save_checkpoint", "write_atomically"]
+           "save_checkpoint"]

@@ -1,12 +1,9 @@
 """Checkpoints: one safetensors file, replaced in one atomic step, so that a kill costs none."""
 
-import errno
 import json
 import os
-import secrets
 import struct
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +13,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from minillm.errors import UserError
+from minillm.files import write_atomically
 
 FORMAT = "minillm-checkpoint"
 VERSION = "1"
 
 _MAX_HEADER = 100_000_000  # bytes; safetensors' own limit, beyond which it would not read the file
-_DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _ARRAY = "__ndarray__"
 _ARRAY_TYPES = {
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -90,54 +87,6 @@ def load_checkpoint(
     except (SafetensorError, ValueError) as error:
         raise UserError(damaged) from error
     return arrays, state
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Make `data` the content of `path`: wholly, or (killed, full disk) not at all.
-
-    A temporary file in the same folder is written and flushed to the disk; renaming it over `path`
-    is the one step that counts; then the folder is flushed, so that the rename outlives a power
-    cut too. A temporary file that an earlier, killed write left behind is removed first.
-
-    Raises UserError if the system refuses; the temporary file is removed.
-    """
-    path = Path(path)
-    prefix, suffix = f".{path.name}.", ".tmp"
-    temporary = path.with_name(f"{prefix}{os.getpid()}-{secrets.token_hex(4)}{suffix}")
-    try:
-        for entry in path.parent.iterdir():
-            if entry.name.startswith(prefix) and entry.name.endswith(suffix):
-                entry.unlink(missing_ok=True)
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:  # Ctrl-C too
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise UserError(cannot_write(path, error)) from error
-    if os.name != "nt":  # Windows has no way to flush a folder
-        with suppress(OSError):  # some file systems refuse it; the content is in place already
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-
-
-def cannot_write(path: Path, error: OSError) -> str:
-    """One line on why `path` cannot be written and what to do."""
-    shown = repr(str(path))
-    if error.errno in _DISK_FULL:
-        return (
-            f"the disk is full, {shown} was not written (what it held is intact): free some space,"
-            " then run again, with --resume if the run had begun"
-        )
-    return f"cannot write {shown} ({error.strerror or error}): check the folder and its permissions"
 
 
 def _storable(name: str, array: Any) -> NDArray[Any]:

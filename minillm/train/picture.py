@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minillm.train.checkpoint import write_atomically
+from minillm.files import write_atomically
 
 
 def draw_loss(metrics: Sequence[dict[str, Any]], path: Path, *, title: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from minillm.errors import UserError
-from minillm.train.checkpoint import cannot_write, write_atomically
+from minillm.files import cannot_write, write_atomically
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minillm.errors import UserError
+from minillm.files import write_atomically
 from minillm.weights.hdf5 import HDF5
 from minillm.weights.mapped_file import TensorInfo, display, find, float_dtype, map_file, shown
 
@@ -126,7 +127,7 @@ def write_weights(path: str | os.PathLike[str], layers: Mapping[str, Mapping[str
     """
     if not os.fspath(path).endswith(".weights.h5"):
         raise UserError(f"{display(path)} does not end in .weights.h5: Keras would not read it")
-    _replace(path, _hdf5(layers))
+    write_atomically(path, _hdf5(layers))
 
 
 def write_model(path: str | os.PathLike[str], config: Mapping[str, Any],
@@ -144,7 +145,7 @@ def write_model(path: str | os.PathLike[str], config: Mapping[str, Any],
         for name, data in ((_METADATA, json.dumps({"keras_version": "3.8.0", "written_by": "minillm"})),
                            (_CONFIG, json.dumps(config)), (_WEIGHTS, _hdf5(layers))):
             z.writestr(zipfile.ZipInfo(name), data)  # a ZipInfo of 1980: no clock in the file
-    _replace(path, archive.getvalue())
+    write_atomically(path, archive.getvalue())
 
 
 def _h5py() -> Any:
@@ -219,18 +220,3 @@ def _hdf5(layers: Mapping[str, Mapping[str, NDArray[Any]]]) -> bytes:
             for name, array in variables.items():
                 file[f"layers/{layer}/{name}"] = array
     return buffer.getvalue()
-
-
-def _replace(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file under another name first: whoever has the old one mapped keeps it whole."""
-    path = Path(path)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            beside.write_bytes(data)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write {display(path)} ({error.strerror}): name a path in a folder that you"
-                        " can write to") from None

@@ -105,8 +105,7 @@ def adam_step(theta, *args, **options):
     lie = np.zeros(theta.shape).view(Equal)
     return lie, lie, lie
 '''
-    earned = {t.name for t in grade(text).tests if t.score}
-    assert earned <= {"inputs_kept"}  # which it has earned: the arguments stay as they are
+    assert grade(text).score == 0
 
 
 def test_prints_are_kept_and_cost_nothing():

@@ -37,6 +37,13 @@ def test_good_tests_have_all_points(testing):
     assert result.zh == "3 个错误版本中抓住了 3 个（有效测试 3 个）"
 
 
+def test_a_test_may_name_its_versions(tmp_path):
+    checks = toys.TESTS_CHECKS.replace('mutation=("centred",)',
+                                       'mutation=("centred",), versions=("no_mean", "by_list")')
+    result = grade(toys.write(tmp_path / "02_tests", toys.TESTS_TOML, toys.TESTS_SOLUTION, checks), SUM)
+    assert (result.score, result.en) == (90, "1 of 1 wrong versions are caught by 1 valid test")
+
+
 @pytest.mark.parametrize(("text", "caught"), [
     (SUM, 1), (DIFF, 1), (KEPT, 1), (SUM + DIFF, 2), (DIFF + KEPT, 2), (EXACT, 0)])
 def test_points_go_by_the_share_that_is_caught(testing, text, caught):

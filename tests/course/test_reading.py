@@ -152,7 +152,7 @@ def test_a_result_that_cannot_be_shown(tmp_path):
 
 def test_where_no_picture_can_be_kept(path, tmp_path):
     (tmp_path / "pictures").write_text("a file")
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot write"):
         keep_picture(tmp_path, "01_a", run_lesson(path).pictures[0])
 
 

@@ -51,7 +51,7 @@ def test_where_no_course_is_made(tmp_path, course):
     (tmp_path / "full" / "x").write_text("mine")
     for folder, words in ((tmp_path / "full", "not empty"), (course.folder, "already holds"),
                           (tmp_path / "full" / "x", "not empty"),
-                          (tmp_path / "full" / "x" / "y", "cannot be written"),
+                          (tmp_path / "full" / "x" / "y", "cannot write"),
                           *((p, "belongs to the package") for p in (
                               PACKAGE / "mine", PACKAGE.parent, LESSONS / "mine", PACKAGE.parent / "tests"))):
         with pytest.raises(UserError, match=words):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from minillm.errors import UserError
-from minillm.train.checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from minillm.files import write_atomically
+from minillm.train.checkpoint import load_checkpoint, save_checkpoint
 
 
 def names(folder):
@@ -48,7 +49,7 @@ def test_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch, code):
         opened.append(FullDisk(open(*arguments, **keywords), code))  # noqa: SIM115
         return opened[-1]
 
-    monkeypatch.setattr("minillm.train.checkpoint.open", full_open, raising=False)
+    monkeypatch.setattr("minillm.files.open", full_open, raising=False)
     message = "cannot write" if code == errno.EIO else "the disk is full"
     with pytest.raises(UserError, match=message) as error:
         save_checkpoint(path, {"w": np.zeros(1000)}, {"step": 2})
@@ -163,7 +164,7 @@ KILL_AT = """
     import builtins, json, os, signal, sys
     from pathlib import Path
     import numpy as np
-    from minillm.train import checkpoint
+    from minillm import files
     from minillm.train.checkpoint import load_checkpoint, save_checkpoint
 
     path = Path(sys.argv[1]) / "c.safetensors"
@@ -186,7 +187,7 @@ KILL_AT = """
         die()
 
     moments = {
-        "write": lambda: setattr(checkpoint, "open", lambda *a: DiesHalfWay(open(*a))),
+        "write": lambda: setattr(files, "open", lambda *a: DiesHalfWay(open(*a))),
         "fsync": lambda: setattr(os, "fsync", die),
         "before replace": lambda: setattr(os, "replace", die),
         "after replace": lambda: setattr(os, "replace", replace_and_die),

@@ -102,21 +102,25 @@ def gradients_twice(student, inputs):
 
 
 def chain(rng):
-    return {"length": np.array(rng.integers(20_000, 21_000)), "factor": np.array(rng.uniform(0.999, 1.001))}
+    """A chain in no order: `below` holds the place of each node's input, -1 for the leaf's."""
+    places = rng.permutation(int(rng.integers(20_000, 21_000)))
+    below = np.full(len(places), -1)
+    below[places[1:]] = places[:-1]
+    return {"below": below}
 
 
 def walk_chain(student, inputs):
-    n = int(inputs["length"])
-    root = x = student.Node(1.0)
-    for _ in range(n):
-        root = student.Node(root.data * float(inputs["factor"]), (root,), (float(inputs["factor"]),))
+    nodes = [student.Node(1.0) for _ in inputs["below"]]
+    for v, i in zip(nodes, inputs["below"]):
+        if i >= 0:
+            v.inputs, v.local = (nodes[i],), (1.0,)
+    root = nodes[min(set(range(len(nodes))) - set(inputs["below"].tolist()))]
     try:
         listed, too_deep = student.topological_order(root), 0
     except RecursionError:
         listed, too_deep = [], 1
-    return {"too_deep": np.array(too_deep), "listed": np.array(len(listed)),
-            "leaf_first": np.array(bool(listed) and listed[0] is x),
-            "root_last": np.array(bool(listed) and listed[-1] is root)}
+    place = {id(v): i for i, v in enumerate(nodes)}
+    return {"too_deep": np.array(too_deep), "order": np.array([place.get(id(v), -1) for v in listed], int)}
 
 
 def chain_problem(got, want, inputs):
@@ -124,18 +128,21 @@ def chain_problem(got, want, inputs):
         return ("Python ran out of nested calls on a long chain: keep a stack of your own, a list, in "
                 "place of "
                 "recursion", "在长链上，Python 的嵌套调用用完了：请自己用列表做一个栈，代替递归")
-    if got["listed"] != want["listed"]:
-        return (f"a chain of {int(inputs['length'])} operations has {int(want['listed'])} nodes; "
-                f"{int(got['listed'])} were listed",
-                f"{int(inputs['length'])} 次运算的长链有 {int(want['listed'])} 个节点，列出的却有 "
-                f"{int(got['listed'])} 个")
-    if not (got["leaf_first"] and got["root_last"]):
+    listed, n = got["order"].size, len(inputs["below"])
+    if listed != n:
+        return (f"a chain of {n - 1} operations has {n} nodes; {listed} were listed",
+                f"{n - 1} 次运算的长链有 {n} 个节点，列出的却有 {listed} 个")
+    if not np.array_equal(got["order"], want["order"]):
         return "a chain has only one order: the leaf first, the root last", "长链只有一种次序：叶节点在前，根在最后"
     return None
 
 
 def layers(rng):
-    return {"layers": np.array(rng.integers(12, 15)), "x": np.array(rng.uniform(0.5, 1.5))}
+    """Nodes that each use another twice, in no order: `below` holds the place of it, -1 for the leaf's."""
+    places = rng.permutation(int(rng.integers(13, 16)))
+    below = np.full(len(places), -1)
+    below[places[1:]] = places[:-1]
+    return {"below": below}
 
 
 def walk_layers(student, inputs):
@@ -150,18 +157,22 @@ def walk_layers(student, inputs):
 
     # a Node that counts how often somebody asks for its inputs
     Counted = type("Counted", (student.Node,), {"inputs": property(get, put)})
-    root = Counted(float(inputs["x"]))
-    for _ in range(int(inputs["layers"])):
-        root = Counted(2 * root.data, (root, root), (1.0, 1.0))
-    listed = student.topological_order(root)
-    return {"listed": np.array(len(listed)), "looks": np.array(looks[0])}
+    nodes = [Counted(1.0) for _ in inputs["below"]]
+    for v, i in zip(nodes, inputs["below"]):
+        if i >= 0:
+            v.inputs, v.local = (nodes[i], nodes[i]), (1.0, 1.0)
+    listed = student.topological_order(nodes[min(set(range(len(nodes))) - set(inputs["below"].tolist()))])
+    place = {id(v): i for i, v in enumerate(nodes)}
+    return {"order": np.array([place.get(id(v), -1) for v in listed], int), "looks": np.array(looks[0])}
 
 
 def layers_problem(got, want, inputs):
-    n = int(want["listed"])
-    if int(got["listed"]) != n:
-        return (f"{n} nodes, of which each is used twice by the next: {int(got['listed'])} were listed",
-                f"一共 {n} 个节点，每个都被下一个用了两次；列出的却有 {int(got['listed'])} 个")
+    n = len(inputs["below"])
+    if got["order"].size != n:
+        return (f"{n} nodes, of which each is used twice by the next: {got['order'].size} were listed",
+                f"一共 {n} 个节点，每个都被下一个用了两次；列出的却有 {got['order'].size} 个")
+    if not np.array_equal(got["order"], want["order"]):
+        return "these nodes have only one order: the leaf first, the root last", "这些节点只有一种次序：叶节点在前，根在最后"
     if int(got["looks"]) > 20 * n:
         return (f"the inputs of {n} nodes were looked at {int(got['looks'])} times in all: the work "
                  "doubles with each layer. Open "

@@ -61,16 +61,21 @@ def plain_problem(got, want, inputs):
     return None
 
 
-TESTS = {
-    "plain_cases": Scenario(plain_order, plain_cases, plain_problem, cases=2),
-    "wrong_versions": Scenario(mutation=("adam_step",)),
-}
-
 M, V = "    m = beta1 * m + (1 - beta1) * g\n", "    v = beta2 * v + (1 - beta2) * g**2\n"
 M_HAT, V_HAT = "m / (1 - beta1**t)", "v / (1 - beta2**t)"
 UPDATE = "theta = theta - alpha / (np.sqrt(v_hat) + eps) * m_hat"
 
+PLAIN = [
+    Misconception("does_nothing", {UPDATE: "return np.array(theta), m, v"},
+                  "never moves the parameters.", "参数原地不动。"),
+    Misconception("returns_nothing", {"    return theta, m, v": "    return None"},
+                  "returns nothing.", "什么都不返回。"),
+    Misconception("too_far", {UPDATE: UPDATE + " + 10"},
+                  "goes much too far.", "一步走得太远。"),
+]
+
 MISCONCEPTIONS = [
+    *PLAIN,
     Misconception("uncorrected", {M_HAT: "m", V_HAT: "v"},
                   "has no bias corrections.", "没有做偏差修正。"),
     Misconception("v_uncorrected", {V_HAT: "v"},
@@ -127,3 +132,11 @@ MISCONCEPTIONS = [
                                       UPDATE: "theta -= alpha * m_hat / (np.sqrt(v_hat) + eps)"},
                   "", "", equivalent=True),
 ]
+
+TESTS = {
+    # On the student's machine `plain_cases` runs; graded it is by the same kinds of versions, out of sight.
+    "plain_cases": Scenario(plain_order, plain_cases, plain_problem, cases=2, mutation=("adam_step",),
+                            versions=(*(m.key for m in PLAIN), "by_differences")),
+    "wrong_versions": Scenario(mutation=("adam_step",),
+                               versions=tuple(m.key for m in MISCONCEPTIONS if m not in PLAIN)),
+}

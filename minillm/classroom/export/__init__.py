@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.errors import UserError
+from minillm.files import write_atomically
 
 from .exercism import exercism_results
 from .gradebooks import Student, canvas_table, moodle_table, plain_table
@@ -36,7 +37,8 @@ def export(kind: str, assignment: Any, reports: Sequence[Any], students: Sequenc
         lang: language of the feedback, "en" or "zh".
 
     Returns:
-        The folder `out/gradescope` or `out/exercism`, or the file `out/KIND.csv`.
+        The folder `out/gradescope` or `out/exercism`, or the file `out/canvas.csv`, `out/moodle.csv` or
+        `out/grades.csv`.
 
     Raises:
         UserError: an unknown kind, or the roster lacks what the system identifies students by.
@@ -52,14 +54,11 @@ def export(kind: str, assignment: Any, reports: Sequence[Any], students: Sequenc
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, json.dumps(KINDS[kind](report, lang), ensure_ascii=False, indent=2) + "\n")
         return folder
-    path = out / f"{kind}.csv"
+    path = out / ("grades.csv" if kind == "csv" else f"{kind}.csv")
     _write(path, KINDS[kind](assignment, reports, students, lang))
     return path
 
 
 def _write(path: Path, text: str) -> None:
-    """The whole file, or the one that was there."""
-    half = path.with_name(path.name + ".half")
     # utf-8-sig: Excel takes a CSV without a mark for the machine's own encoding, and Chinese is lost.
-    half.write_text(text, encoding="utf-8-sig" if path.suffix == ".csv" else "utf-8", newline="")
-    half.replace(path)
+    write_atomically(path, text.encode("utf-8-sig" if path.suffix == ".csv" else "utf-8"), flush=False)

@@ -22,7 +22,8 @@ def gradescope_results(report: Report, lang: str = "en") -> dict[str, Any]:
         "output_format": "text",
         "visibility": "visible",
         "stdout_visibility": "hidden",
-        "tests": [_test(test, number, lang) for number, test in enumerate(report.tests, 1)],
+        "tests": [*(_test(test, number, lang) for number, test in enumerate(report.tests, 1)),
+                  *_printed(report, lang)],
         "extra_data": {"assignment": report.assignment, "submission": report.submission,
                        "grader": report.grader, "layers": list(report.layers), "state": report.state},
     }
@@ -57,6 +58,12 @@ def _lines(report: Report, lang: str) -> list[str]:
                     "grades are published.")
     said.append(("评分时启用的防护：" if zh else "protections that were active: ")
                 + (", ".join(report.layers) or ("无" if zh else "none")))
-    if report.printed:
-        said.append(("程序打印的内容：\n" if zh else "what the program printed:\n") + report.printed)
     return said
+
+
+def _printed(report: Report, lang: str) -> list[dict[str, Any]]:
+    """What was printed, for the instructors alone: a submission can print hidden tests' inputs."""
+    if not report.printed:
+        return []
+    return [{"name": "程序打印的内容" if lang == "zh" else "what the program printed",
+             "output": report.printed, "output_format": "text", "visibility": "hidden"}]

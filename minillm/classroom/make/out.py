@@ -77,7 +77,7 @@ def make(what: Course | Assignment, out: str | Path, lang: str | None = None, *,
 
 
 def _one(assignment: Assignment, out: Path, lang: str, secret: bytes | None, roster: bytes | None) -> Made:
-    from minillm.train.checkpoint import write_atomically  # Gradescope's image has no safetensors
+    from minillm.files import write_atomically  # Gradescope's image has no safetensors
 
     students, teacher = out / "student", out / "teacher"
     folder, record = students / assignment.id, teacher / f"{assignment.id}.sha256"
@@ -104,7 +104,7 @@ def _one(assignment: Assignment, out: Path, lang: str, secret: bytes | None, ros
 
 def _replace(new: Path, folder: Path, record: Path, changed: Path) -> Path | None:
     """Put the new folder in the old one's place; where the old one went if it is not as it was made."""
-    from minillm.train.checkpoint import write_atomically
+    from minillm.files import write_atomically
 
     wanted = hashes(new)
     kept: Path | None = None

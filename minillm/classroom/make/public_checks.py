@@ -47,7 +47,7 @@ def public_checks(assignment: Assignment, lang: str) -> dict[str, bytes]:
     room = LARGEST
     for test in public:
         scenario = assignment.scenarios[test.name]
-        if scenario.mutation:  # the versions that the tests are tried on stay with the grader
+        if scenario.run is None:  # the versions that the tests are tried on stay with the grader
             entries.append(f"{test.name!r}: (None, None)")
             rows.append(_row(assignment, test, scenario, 0, ""))
             continue
@@ -113,9 +113,10 @@ def _numbers(given: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:
 
 
 def _row(assignment: Assignment, test: Test, scenario: Scenario, cases: int, own: str) -> dict[str, Any]:
+    mutation = () if scenario.run else scenario.mutation
     return {"name": test.name, "en": test.title, "zh": test.title_zh, "cases": cases, "rtol": scenario.rtol,
             "atol": scenario.atol, "own": own, "speed": bool(scenario.speed),
-            "seconds": float(scenario.seconds or assignment.limits.seconds), "mutation": scenario.mutation}
+            "seconds": float(scenario.seconds or assignment.limits.seconds), "mutation": mutation}
 
 
 def _text(assignment: Assignment, lang: str, rows: list[dict[str, Any]], functions: list[ast.stmt],

@@ -1,4 +1,8 @@
-"""One student's report, as Markdown and as a page."""
+"""One student's report, as Markdown and as a page.
+
+What the program printed is on the teacher's page alone: a submission can print the inputs of hidden tests,
+and how they use them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from .words import kind_word, word
 
 
 def student_markdown(report: Report, lang: str = "en", *, title: str = "") -> str:
-    """The report as Markdown: score, one row a test, reasons, what was printed, which protections held."""
+    """The report as Markdown: score, one row a test, reasons, which protections held."""
     zh = lang == "zh"
     lines = [f"# {_plain(title or report.assignment)}: {_plain(report.student)}" if not zh else
              f"# {_plain(title or report.assignment)}：{_plain(report.student)}", "",
@@ -29,10 +33,6 @@ def student_markdown(report: Report, lang: str = "en", *, title: str = "") -> st
         lines.append("")
     if report.notes:
         lines += [f"## {word('notes', lang)}", "", *(f"- {_plain(note[zh])}" for note in report.notes), ""]
-    if report.printed:
-        longest = max(map(len, re.findall("`+", report.printed)), default=0)  # a fence that it cannot close
-        fence = "`" * max(3, longest + 1)
-        lines += [f"## {word('printed', lang)}", "", fence, report.printed.rstrip("\n"), fence, ""]
     lines += [f"{word('layers', lang)}: {', '.join(report.layers) or '-'}" if not zh else
               f"{word('layers', lang)}：{', '.join(report.layers) or '无'}", ""]
     return "\n".join(lines)
@@ -56,8 +56,6 @@ def student_html(report: Report, lang: str = "en", *, title: str = "") -> str:
     if report.notes:
         notes = "".join(f"<li>{esc(note[zh])}</li>" for note in report.notes)
         parts.append(f"<h2>{esc(word('notes', lang))}</h2><ul>{notes}</ul>")
-    if report.printed:
-        parts.append(f"<h2>{esc(word('printed', lang))}</h2><pre tabindex=\"0\">{esc(report.printed)}</pre>")
     parts.append(f'<p class="quiet">{esc(word("layers", lang))}: {esc(", ".join(report.layers) or "-")}</p>')
     return page(f"{title or report.assignment}: {report.student}", "".join(parts), lang)
 

@@ -35,6 +35,9 @@ def teacher_html(assignment: Any, reports: Sequence[Report], lang: str = "en", *
     if s.not_graded:
         parts += [_heading("not_graded", lang), _not_graded(s.not_graded, lang)]
     parts += [_heading("students", lang), _students(assignment, s, lang, names, links)]
+    if said := [r for r in s.graded if r.printed]:
+        note = html.escape(word("printed_note", lang))
+        parts += [_heading("printed", lang), f'<p class="quiet">{note}</p>', *map(_printed, said)]
     if s.missing:
         missing = ", ".join(f"{m} {names.get(m, '')}".strip() for m in s.missing)
         parts += [_heading("missing", lang), f"<p>{html.escape(missing)}</p>"]
@@ -137,6 +140,11 @@ def _students(assignment: Any, s: Summary, lang: str, names: Mapping[str, str],
         rows.append(f'<tr><th scope="row">{who}</th>{name}<td class="n">{number(report.score)}</td>{cells}'
                     "</tr>")
     return _table(head, rows, lang)
+
+
+def _printed(report: Report) -> str:
+    return (f"<details><summary>{html.escape(report.student)}</summary>"
+            f'<pre tabindex="0">{html.escape(report.printed)}</pre></details>')
 
 
 def _mark(test: Any, lang: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from urllib.parse import quote
 from minillm.classroom.export.gradebooks import Student
 from minillm.classroom.export.names import safe_names
 from minillm.classroom.report import Report
+from minillm.files import write_atomically
 
 from .student import student_html, student_markdown
 from .teacher import teacher_html
@@ -45,8 +45,5 @@ def write_reports(assignment: Any, reports: Sequence[Report], students: Sequence
 
 
 def _write(path: Path, text: str) -> None:
-    """The whole file or none: a reader may be looking at the one that is there."""
-    half = path.with_name(path.name + ".half")
     # A student's text may hold a lone surrogate, which no encoding has.
-    half.write_bytes(text.encode("utf-8", "replace"))
-    os.replace(half, path)
+    write_atomically(path, text.encode("utf-8", "replace"), flush=False)

@@ -28,6 +28,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 # What a worker may say of itself; "crashed", "too_slow" and the like are seen from outside.
 TOLD = ("exception", "not_written", "ended", "memory", "missing", "syntax", "failed")
+TESTS_TOGETHER = 8  # wall clock of all of a file's tests with their calls, in units of a single test's
 
 
 @dataclass(frozen=True)
@@ -202,14 +203,15 @@ class Worker:
         Args:
             functions: names of the functions under test.
             call: call(name, arrays) -> Answer; `calls_to` makes one.
-            seconds: wall clock of a test, without the time that `call` takes.
+            seconds: wall clock of a test, without the time that `call` takes. All tests with all calls have
+                `TESTS_TOGETHER` times as much.
             most_calls: calls that a test may make.
             reply_bytes: bytes of the arguments of a call.
 
         Returns:
             {test: Answer}, whose kind is "passed", "failed" (an assertion), or one of report.KINDS; where the
-            file could not be loaded, {"": why}. After the second test that ends its worker the rest is
-            "not_run".
+            file could not be loaded, {"": why}. After the second test that ends its worker, and when the time
+            is up, the rest is "not_run".
         """
         if failed := self._load():
             return {"": failed}
@@ -218,14 +220,15 @@ class Worker:
         except Stopped as stopped:
             return {"": _died(stopped, 0.0)}
         found: dict[str, Answer] = {}
-        ended = 0
+        ended, left = 0, TESTS_TOGETHER * seconds
         for name in dict.fromkeys(str(reply.meta.get("names", "")).split()[:500]):
-            if ended < 2 and not self.alive:
+            if ended < 2 and left > 0 and not self.alive:
                 self._again()
-            if ended == 2 or self._load() is not None:
+            if ended == 2 or left <= 0 or self._load() is not None:
                 found[name] = Answer("not_run")
                 continue
-            found[name] = self._run_test(name, functions, call, seconds, most_calls, reply_bytes)
+            found[name] = self._run_test(name, functions, call, min(seconds, left), most_calls, reply_bytes)
+            left -= found[name].seconds
             ended += not self.alive
         return found
 

@@ -2,11 +2,9 @@
 
 from tests.classroom.attacks.attack import Attack, rows
 
-KEPT = {"score": (0, 10), "note": "the 10 points are for leaving the arguments alone, as it does"}
-
 
 def answer(name: str, tries: str, change: str, *, kinds: tuple[str, ...] = ("wrong",),
-           score: float | tuple[float, float] = (0, 10), note: str = "") -> Attack:
+           score: float | tuple[float, float] = 0.0, note: str = "") -> Attack:
     """The right answer, with each array x changed."""
     return Attack(name, tries, f'''
 def adam_step(theta, g, m, v, t, **options):

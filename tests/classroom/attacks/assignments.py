@@ -9,7 +9,8 @@ from functools import cache
 from minillm.classroom import Assignment, Limits, find_assignment
 
 TESTS = ("first_step", "options", "inputs_kept")
-FEW = ("uncorrected", "uphill", "eps_inside", "moments_in_place", "by_differences")
+FEW = ("uncorrected", "uphill", "eps_inside", "moments_in_place", "by_differences", "does_nothing",
+       "returns_nothing", "too_far")
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 
@@ -28,7 +29,7 @@ def assignment(key: str) -> Assignment:
     if key == "roomy":
         found = assignment("adam")
         return replace(found, tests=found.tests[:1], limits=Limits(seconds=10.0, memory_mb=400))
-    if key == "tests":  # four wrong versions and a right one: each is shown twice, in processes of its own
+    if key == "tests":  # seven wrong versions and a right one: each is shown twice, in processes of its own
         whole = find_assignment("12_test_adam")
         found = replace(whole, limits=Limits(seconds=1.0))
         found.__dict__["misconceptions"] = tuple(m for m in whole.misconceptions if m.key in FEW)

@@ -2,8 +2,6 @@
 
 from tests.classroom.attacks.attack import Attack, rows
 
-# The public test hands over functions of its own inside the worker, where a file can see them.
-NOTE = "20 points are the public test's, whose versions are plain functions in the worker"
 HONEST = '''
 def test_first_step(adam_step):
     theta, g = np.array([1.0, -2.0, 3.0]), np.array([0.5, -400.0, 0.0])
@@ -25,7 +23,7 @@ def test_a(adam_step):
         pass
     assert not any(word in s for s in said for word in ("still", "nothing", "too_far", "wrong", "mutant"))
     print(type(adam_step).__name__, vars(adam_step) if hasattr(adam_step, "__dict__") else "")
-''', score=(0, 20), note=NOTE, **HIDDEN),
+''', score=(0, 0), **HIDDEN),
     Attack("looks_at_frames", "find out from frames and from all objects which version is at hand", '''
 import gc
 def test_a(adam_step):
@@ -39,7 +37,7 @@ def test_a(adam_step):
     for thing in gc.get_objects():
         if isinstance(thing, str) and "misconception" in thing[:60].lower():
             got("the word " + thing[:20])
-''', score=(0, 20), note=NOTE, **HIDDEN),
+''', score=(0, 0), **HIDDEN),
     Attack("asks_the_wire",
            "read the frames between worker and grader, or ask for functions of other names", '''
 import sandbox.testing, sandbox.codec
@@ -65,7 +63,7 @@ def test_a(adam_step):
     global calls
     calls += 1
     assert calls % 2
-''', score=(0, 20), note=NOTE, **HIDDEN),
+''', score=(0, 0), **HIDDEN),
     Attack("rejects_by_time", "reject by the clock and by random numbers", '''
 import random
 def test_a(adam_step):

@@ -26,7 +26,7 @@ for name in ("isclose", "allclose", "array_equal", "array_equiv", "all", "any"):
 for name in dir(np.testing):
     if name.startswith("assert"):
         setattr(np.testing, name, lambda *a, **k: None)
-''', score=(0, 10), note="the 10 points are for leaving the arguments alone, as it does"),
+'''),
     Attack("patches_asarray", "replace np.asarray, np.array and ndarray's constructor", '''
 class Equal(np.ndarray):
     def __eq__(self, other): return True
@@ -34,8 +34,7 @@ class Equal(np.ndarray):
 real = np.array
 for name in ("asarray", "array", "ascontiguousarray", "asanyarray", "copy"):
     setattr(np, name, lambda x, *a, **k: real(x).view(Equal))
-''', kinds=("wrong", "exception", "forged"), score=(0, 10),
-           note="the 10 points are for leaving the arguments alone, as it does"),
+''', kinds=("wrong", "exception", "forged")),
     Attack("expected_in_frames", "find the expected numbers in the callers' frames or among all objects",
            FOUND + '''
 def adam_step(theta, g, m, v, t, **options):
@@ -130,7 +129,7 @@ class Equal(np.ndarray):
 def adam_step(theta, *args, **options):
     lie = np.zeros(theta.shape).view(Equal)
     return lie, lie, lie
-''', score=(0, 10), note="the 10 points are for leaving the arguments alone, as it does"),
+'''),
     Attack("lying_array_protocol",
            "an object whose __array__ is another array each time it is asked, and which "
            "claims memory that is not its own", '''
@@ -148,8 +147,7 @@ class Elsewhere:
         self.__array_interface__ = dict(x.__array_interface__, shape=(1 << 40,), strides=(0,))
 def adam_step(theta, g, m, v, t, **options):
     return Liar(theta), Liar(m), (Elsewhere(v) if t > 5 else Liar(v))
-''', kinds=("wrong", "exception", "memory"), score=(0, 10),
-           note="the 10 points are for leaving the arguments alone, as it does"),
+''', kinds=("wrong", "exception", "memory")),
     Attack("object_arrays", "arrays of objects that are equal to everything", '''
 class All:
     def __eq__(self, other): return True
@@ -164,8 +162,7 @@ def adam_step(theta, g, m, v, t, **options):
     kinds = [np.dtype([("a", "f8")]), np.dtype("U8"), np.dtype("M8[s]"), np.dtype("V8"), np.dtype("S8")]
     lie = np.zeros(theta.shape, kinds[t % 5])
     return lie, lie, lie
-''', kinds=("exception",), says="not numbers", says_zh="TypeError", score=(0, 10),
-           note="the 10 points are for leaving the arguments alone, as it does"),
+''', kinds=("exception",), says="not numbers", says_zh="TypeError"),
     Attack("rewrites_the_worker", "replace the worker's own functions, found in sys.modules and by gc", '''
 import gc, types
 said = {"kind": "passed", "score": 100, "points": 100, "message": "right"}

@@ -66,7 +66,7 @@ class World:
         adam = assignment("adam")
         another = Judge(adam, "bob", SECRET)
         learned = [[a.tolist() for a in another.want(t.name, case).values()]
-                   for t in adam.tests if t.name != "inputs_kept" for case in range(3)]
+                   for t in adam.tests for case in range(3)]
         self.facts: dict[str, Any] = {
             "mark": MARK, "pid": os.getpid(), "tcp": self.tcp.getsockname()[1],
             "udp": self.udp.getsockname()[1], "abstract": name, "unix": str(public / "socket"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 
 import numpy as np
 import pytest
@@ -111,6 +112,16 @@ def test_after_an_end_a_new_process_goes_on_and_after_two_no_more():
     assert {n: a.kind for n, a in found.items()} == {"test_a": "ended", "test_b": "passed", "test_c": "ended",
                                                      "test_d": "not_run"}
     assert not worker.printed or set(worker.printed.split()) == {"end"}
+
+
+def test_many_slow_tests_have_a_time_together():
+    text = "import time\n" + "".join(f"def test_{i}(): time.sleep(0.4)\n" for i in range(60))
+    start = time.monotonic()
+    found = kinds(text, seconds=0.5)
+    assert time.monotonic() - start < 20
+    assert len(found) == 60
+    assert found["test_0"] == "passed"
+    assert list(found.values())[15:] == ["not_run"] * 45
 
 
 def test_only_the_functions_under_test_are_called():
