@@ -191,6 +191,6 @@ def test_f(*args, **options):
            "not hostile: one honest test among those that reject right versions", HONEST + '''
 def test_b(adam_step):
     assert adam_step(np.ones(1), np.ones(1), np.ones(1), np.ones(1), 1)[0] == 7
-''', score=40, **{**HIDDEN, "kinds": ("in_part",)},
+''', score=60, **{**HIDDEN, "kinds": ("in_part",)},
            note="the honest test counts, the other does not"),
 )
