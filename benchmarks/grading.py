@@ -1,6 +1,6 @@
 """Grading a class: time, memory, and whether a grader that is killed again and again ends with the same.
 
-    python benchmarks/grading.py                 300 submissions, two jobs, ten kills: a quarter of an hour
+    python benchmarks/grading.py                 300 submissions, two jobs, ten kills: five minutes
     python benchmarks/grading.py --out benchmarks/results/grading.json
 
 The submissions are made from the assignment itself, in a fixed order: the solution, each of its known wrong
