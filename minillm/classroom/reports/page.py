@@ -21,6 +21,7 @@ tr.ok td.n { color: var(--ok); } tr.no td.n { color: var(--no); }
 pre { overflow: auto; max-height: 24rem; padding: .6rem; border: 1px solid var(--line); }
 svg text { fill: currentColor; font-size: 12px; } svg rect { fill: var(--bar); }
 .share { display: inline-block; height: .7em; background: var(--bar); margin-right: .5em; }
+td:has(> .share) { white-space: nowrap; }
 """
 
 
