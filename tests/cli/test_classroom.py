@@ -114,7 +114,7 @@ def test_a_class_is_graded_and_reported(course, submissions):
     assert page.is_relative_to(course)
     said = run("export", "--csv", "--gradescope", "--exercism", "--moodle", "--out", "grades", cwd=course)
     assert said.count("Written: ") == 4
-    assert "s1" in (course / "grades" / "csv.csv").read_text(encoding="utf-8-sig")
+    assert "s1" in (course / "grades" / "grades.csv").read_text(encoding="utf-8-sig")
     assert json.loads((course / "grades" / "gradescope" / "s1" / "results.json").read_text())["score"] == 100
     said = run("make", "-a", "adam", cwd=course)
     assert (course / "out" / "student" / "04_adam" / "adam.py").is_file()

@@ -114,6 +114,7 @@ def test_after_an_end_a_new_process_goes_on_and_after_two_no_more():
     assert not worker.printed or set(worker.printed.split()) == {"end"}
 
 
+@pytest.mark.slow
 def test_many_slow_tests_have_a_time_together():
     text = "import time\n" + "".join(f"def test_{i}(): time.sleep(0.4)\n" for i in range(60))
     start = time.monotonic()
