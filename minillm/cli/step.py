@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -83,7 +84,9 @@ def record(what: str, args: str | None = None, seed: int = 0) -> Recording:
     function, example = _own(what) if ".py" in what else _equation(what)
     given = _arguments(args) if args is not None else example(np.random.default_rng(seed))
     try:
-        return trace(function, *given)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there is no step, the command says in its own way
+            return trace(function, *given)
     except (Exception, SystemExit) as error:  # whatever a learner's function does
         raise UserError(f"{what} cannot be computed with these arguments: {type(error).__name__}: {error}") \
             from error

@@ -10,6 +10,7 @@ import functools
 import inspect
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import CodeType
@@ -86,7 +87,7 @@ class Step:
     item: int | None = None
 
 
-@dataclass
+@dataclass(repr=False)
 class Recording:
     """A computation, step by step.
 
@@ -116,6 +117,9 @@ class Recording:
         Raises:
             KeyError: no argument has that name.
         """
+        if name not in self.inputs:
+            known = ", ".join(map(repr, self.inputs)) or "none: no argument is an array of floats or a Tensor"
+            raise KeyError(f"no argument {name!r} to differentiate by; there are {known}")
         return self.values[self.inputs[name]].gradient
 
     @functools.cached_property
@@ -126,6 +130,14 @@ class Recording:
     def uses(self, value: int) -> list[int]:
         """The steps that a number goes through, in order: where it comes from and all that it goes into."""
         return [s.index for s in self.steps if s.value == value or value in s.inputs]
+
+    def __repr__(self) -> str:
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        forward = len(self.forward_steps)
+        shapes = ", ".join(f"{n} {self.values[i].data.shape}" for n, i in self.inputs.items())
+        result = "" if self.result is None else f"; result of shape {self.values[self.result].data.shape}"
+        return (f"<Recording of {name}({shapes}): {forward} steps forward, {len(self.steps) - forward} back"
+                f"{result}; .to_html(path), .gradient(name), or show it in a notebook>")
 
     def to_html(self, path: str | os.PathLike[str] | None = None, *, title: str | None = None,
                 lang: str = "en") -> str:
@@ -154,6 +166,9 @@ def trace(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Recording:
         differentiated; if that is an array, its sum. What f goes back over itself (`backward`, `grad`) and
         what other Tensors were computed from before are not part of it.
 
+    Warns:
+        UserWarning: f computed nothing with Tensors, and there is no step.
+
     Raises:
         TypeError: f is not callable.
         ValueError: there are more than 20,000 steps.
@@ -171,6 +186,9 @@ def trace(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Recording:
         recorder.finish(returned)
     finally:
         state.observer = before
+    if not recorder.recording.steps:
+        warnings.warn("nothing was computed with Tensors, so there is no step: give arrays of floats, such "
+                      "as np.array([1.0, 2.0])", stacklevel=2)
     return recorder.recording
 
 

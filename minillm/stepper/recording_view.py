@@ -23,13 +23,15 @@ WORDS = {
            "local": "local dy/dx", "contribution": "adds", "accumulated": "dL/d({0}) now",
            "sum": "L = sum of all elements of {0}", "is": "L = {0}",
            "argument": "{0} (argument)", "line": "{0} (line {1})", "again": "{0} (line {1}, no. {2})",
+           "colon": ": ",
            },
     "zh": {"forward": "前向", "backward": "反向", "step": "第 {0} 步，共 {1} 步", "formula": "公式",
            "code": "代码", "in": "位于", "inputs": "输入", "value": "结果", "incoming": "传入的梯度 dL/dy",
            "complete": "dL/d({0}) 已经求全，继续传给计算它所用的量", "rule": "求导规则",
            "local": "局部导数 dy/dx", "contribution": "本步贡献", "accumulated": "dL/d({0}) 累计",
-           "sum": "L = {0} 所有元素之和", "is": "L = {0}",
+           "sum": "L = {0} 的所有元素之和", "is": "L = {0}",
            "argument": "{0}（参数）", "line": "{0}（第 {1} 行）", "again": "{0}（第 {1} 行第 {2} 次）",
+           "colon": "：",
            },
 }
 
@@ -81,7 +83,7 @@ def lines(recording: Recording, index: int, lang: str = "en", width: int = WIDTH
         IndexError: there is no such step.
     """
     w, step = WORDS[lang], recording.steps[index]
-    found = [(w["step"].format(index + 1, len(recording.steps)), f"{w[step.direction]}: {step.op}")]
+    found = [(w["step"].format(index + 1, len(recording.steps)), f"{w[step.direction]}{w['colon']}{step.op}")]
     if step.places:
         place = step.places[-1]
         at_work = line_at_work(step)

@@ -120,7 +120,8 @@ def print_all(view: View, console: Console) -> None:
     for i in range(len(view)):
         console.print()
         for label, text in view.lines(i, console.width):
-            line = (f"{label}: {text}" if label else text).replace("\n", "\n  ")
+            colon = "：" if view.lang == "zh" else ": "
+            line = (f"{label}{colon}{text}" if label else text).replace("\n", "\n  ")
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -264,6 +264,20 @@ def test_a_long_line_of_code_goes_on_below_further_in(opened, steps):
     assert stepper.page.locator("#functions").evaluate("n => n.scrollWidth <= n.clientWidth")
 
 
+def test_the_line_at_work_is_in_sight_however_fast_one_goes(opened, steps):
+    stepper = opened(steps, viewport={"width": 1200, "height": 460})
+    panel = stepper.page.locator("#functions")
+    assert panel.evaluate("n => n.scrollHeight > 2 * n.clientHeight")  # else nothing is scrolled
+    hidden = []
+    for _ in steps.steps[1:]:
+        stepper.press("ArrowRight")
+        seen = panel.evaluate("""n => {
+            const a = n.querySelector(".line.now").getBoundingClientRect(), b = n.getBoundingClientRect();
+            return a.bottom > b.top && a.top < b.bottom; }""")
+        hidden += [] if seen else [stepper.step]
+    assert len(hidden) <= 1, hidden  # the first step of all may still be on its way
+
+
 def test_nothing_to_step_through(opened):
     stepper = opened(KernelSteps(KernelRecording()))
     assert stepper.text("#sentence") == "No kernel ran, so there are no lines to show."

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,9 +212,20 @@ def test_arguments_are_not_touched_and_the_observer_is_put_back():
 
 
 def test_what_depends_on_nothing_has_no_backward_steps():
-    recording = trace(lambda n: np.arange(n), 3)
+    with pytest.warns(UserWarning, match="so there is no step: give arrays of floats") as warned:
+        recording = trace(lambda n: np.arange(n), 3)
+    assert Path(warned[0].filename) == Path(__file__)
     assert recording.steps == []
     assert recording.result is None
+
+
+def test_a_recording_says_what_it_is_in_a_line():
+    recording = trace(lambda w, x: (w * x).sum(), np.ones((200, 100)), np.ones(100))
+    assert repr(recording).startswith("<Recording of <lambda>(w (200, 100), x (100,)): 2 steps forward, ")
+    assert "result of shape ()" in repr(recording)
+    assert len(repr(recording)) < 300
+    with pytest.raises(KeyError, match="no argument 'q' to differentiate by; there are 'w', 'x'"):
+        recording.gradient("q")
 
 
 def test_what_a_function_goes_back_over_itself_is_left_alone():

@@ -82,7 +82,7 @@ def test_what_is_differentiated_is_said_once():
     terminal.print_all(RecordingView(recording, title="1 of 2"), Console(file=out, width=80))
     assert out.getvalue().startswith("1 of 2\nL = sum of all elements of ")
     assert out.getvalue().count("L = sum") == 1
-    assert RecordingView(recording, "zh").about.endswith(" 所有元素之和")
+    assert RecordingView(recording, "zh").about.endswith(" 的所有元素之和")
     assert RecordingView(trace(halves, np.ones(4))).about.startswith("L = ")
     assert "sum of all" not in RecordingView(trace(halves, np.ones(4))).about
 

@@ -146,14 +146,22 @@ function showPath(step) {
   byId("path").replaceChildren(...parts.flatMap((part, i) => i ? [" › ", part] : [part]));
 }
 
+/** When a panel was last scrolled. */
+const scrolled = new WeakMap();
+
 /** Scroll a panel, and only it, so that a row of it can be seen: to the middle if it is not; and sideways
- *  no further than it takes to see all of `part`, back to the left where that will do. */
+ *  no further than it takes to see all of `part`, back to the left where that will do. Whoever goes fast or
+ *  far does not wait for an animation. */
 function reveal(panel, row, part = row) {
   const a = row.getBoundingClientRect(), b = panel.getBoundingClientRect();
   const outside = a.top < b.top + 20 || a.bottom > b.bottom - 20;
   const right = part.getBoundingClientRect().right - b.left + panel.scrollLeft;
+  const down = outside ? (a.top + a.bottom - b.top - b.bottom) / 2 : 0;
+  const now = performance.now(), hurried = now - (scrolled.get(panel) ?? 0) < 600;
+  scrolled.set(panel, now);
   panel.scrollTo({
-    top: panel.scrollTop + (outside ? (a.top + a.bottom - b.top - b.bottom) / 2 : 0),
+    behavior: hurried || Math.abs(down) > panel.clientHeight ? "instant" : "auto",
+    top: panel.scrollTop + down,
     left: Math.max(0, right + 24 - panel.clientWidth),
   });
 }

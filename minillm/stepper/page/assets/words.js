@@ -66,7 +66,7 @@ const WORDS = {
     noSteps: "计算过程中没有用到 Tensor，因此没有可以显示的步骤。",
     noGraph: "计算图的节点太多，不予绘制。",
     about: (section, source) => section === "-" ? source : `文章第 ${section} 节`,
-    ofResult: (name, isSum) => isSum ? `L = ${name} 所有元素之和` : `L = ${name}`,
+    ofResult: (name, isSum) => isSum ? `L = ${name} 的所有元素之和` : `L = ${name}`,
     key: "圆角框是输入。选中一个框，即可跳到算出它的那一步。",
     shape: shape => shape.length === 1 ? `长度 ${shape[0]}` : shape.join(" × "),
     elided: shown => `只显示前 ${shown.join(" × ")}`,
