@@ -1,6 +1,8 @@
 """Checks of lesson 01: numerical gradients, topological order, the walk back, broadcasting undone."""
 
 import math
+import sys
+import traceback
 
 import numpy as np
 
@@ -87,6 +89,50 @@ def one_array(f, x, h=1e-5, copied=False):
     grad = np.zeros_like(x)
     for i in np.ndindex(x.shape):
         up = down = x.copy() if copied else x
+        up[i] += h
+        down[i] -= h
+        grad[i] = (f(up) - f(down)) / (2 * h)
+    return grad
+
+
+def one_array_in_turn(f, x, h=1e-5):
+    grad = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        x[i] += h
+        up = f(x)
+        x[i] -= h
+        grad[i] = (up - f(x)) / (2 * h)
+    return grad
+
+
+def last_divided(f, x, h=1e-5):
+    grad = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        up, down = x.copy(), x.copy()
+        up[i] += h
+        down[i] -= h
+        grad[i] = f(up) - f(down) / (2 * h)
+    return grad
+
+
+def one_array_along(places):
+    """A gradient whose up and down are the array itself; places(x): the indices that it goes through."""
+
+    def gradient(f, x, h=1e-5):
+        grad = np.zeros_like(x)
+        for i in places(x):
+            up = down = x
+            up[i] += h
+            down[i] -= h
+            grad[i] = (f(up) - f(down)) / (2 * h)
+        return grad
+
+    return gradient
+
+
+def copied_once(f, x, h=1e-5):
+    grad, up, down = np.zeros_like(x), x.copy(), x.copy()
+    for i in np.ndindex(x.shape):
         up[i] += h
         down[i] -= h
         grad[i] = (f(up) - f(down)) / (2 * h)
@@ -187,6 +233,45 @@ NUMERICAL = Exercise(
             "x.copy() and down = x.copy().",
             "up 和 down 是同一个数组的两个名字，里面的数当然一样：要复制两份，up = x.copy() 和 down = "
             "x.copy()。"),
+        "aliased_in_turn": (one_array_in_turn,
+            "`up = x` and `down = x` make no copies: down[i] -= h only takes away what up[i] += h added, so "
+            "the difference is f(x + h e_i) - f(x). Write up = x.copy() and down = x.copy().",
+            "`up = x` 和 `down = x` 都没有复制：down[i] -= h 只是把 up[i] += h 加上的又减掉，算出的差是 f(x "
+            "+ h e_i) - f(x)。应写 up = x.copy() 和 down = x.copy()。"),
+        "last_divided": (last_divided,
+            "`f(up) - f(down) / (2 * h)` divides f(down) alone: put the difference into parentheses, (f(up) - "
+            "f(down)) / (2 * h).",
+            "`f(up) - f(down) / (2 * h)` 只除了 f(down)：要给差加上括号，(f(up) - f(down)) / (2 * h)。"),
+        "times_h_by_row": (lambda f, x, h=1e-5: h * h * first_axis(f, x, h),
+            "two mistakes: `/ 2 * h` divides by 2 and then multiplies by h, write `/ (2 * h)`; and "
+            "`range(len(x))` counts rows, np.ndindex(x.shape) gives the index of every single element.",
+            "有两处错误：`/ 2 * h` 是先除以 2，再乘 h，应写成 `/ (2 * h)`；而且 `range(len(x))` 数的是行，"
+            "np.ndindex(x.shape) 才会逐个给出每个元素的下标。"),
+        "aliased_by_row": (one_array_along(lambda x: range(len(x))),
+            "two mistakes: `up = x` and `down = x` make no copies, so what is added is taken away again, "
+            "write x.copy(); and `range(len(x))` counts rows, np.ndindex(x.shape) gives whole indices.",
+            "有两处错误：`up = x` 和 `down = x` 都没有复制，加上去的又被减掉了，应写 x.copy()；而且 "
+            "`range(len(x))` 数的是行，np.ndindex(x.shape) 才给出完整的下标。"),
+        "aliased_by_number": (one_array_along(lambda x: range(x.size)),
+            "two mistakes: `up = x` and `down = x` make no copies, so what is added is taken away again, "
+            "write x.copy(); and x[i] with one number is a row where x has two axes, np.ndindex(x.shape) "
+            "gives whole indices.",
+            "有两处错误：`up = x` 和 `down = x` 都没有复制，加上去的又被减掉了，应写 x.copy()；而且 x 有两个"
+            "轴时，单独一个下标的 x[i] 是一行，np.ndindex(x.shape) 才给出完整的下标。"),
+        "times_h_by_number": (lambda f, x, h=1e-5: h * h * by_number(f, x, h),
+            "two mistakes: `/ 2 * h` divides by 2 and then multiplies by h, write `/ (2 * h)`; and x[i] with "
+            "one number is a row where x has two axes, np.ndindex(x.shape) gives whole indices.",
+            "有两处错误：`/ 2 * h` 是先除以 2，再乘 h，应写成 `/ (2 * h)`；而且 x 有两个轴时，单独一个下标的 "
+            "x[i] 是一行，np.ndindex(x.shape) 才给出完整的下标。"),
+        "sum_times_h": (lambda f, x, h=1e-5: (f(x + h) - f(x - h)) / 2 * h,
+            "two mistakes: `/ 2 * h` divides by 2 and then multiplies by h, write `/ (2 * h)`; and x + h "
+            "moves all elements together, which gives one number: move one at a time, in a copy.",
+            "有两处错误：`/ 2 * h` 是先除以 2，再乘 h，应写成 `/ (2 * h)`；而且 x + h 把所有元素一起推动，只"
+            "得到一个数：应在副本上每次只动一个。"),
+        "copied_once": (copied_once,
+            "up and down are copied once, before the loop, so what was moved stays moved: make both copies "
+            "anew for each element, inside the loop.",
+            "up 和 down 只在循环之前复制了一次，动过的没有还原：应在循环里面，对每个元素重新复制。"),
         "into_x": (into_x,
             "`grad = x` makes no copy: each slope that you write into grad is written into x, and the "
             "next one is taken at another place. Begin with grad = np.zeros_like(x).",
@@ -309,9 +394,36 @@ class NoValues(TypeError):
     """The list holds something else than Values."""
 
 
+class LimitRaised(RecursionError):
+    """A recursion ran into Python's limit of nested calls, and had asked for a higher one."""
+
+
+def with_the_usual_limit(function, root):
+    """function(root), where sys.setrecursionlimit does nothing: a higher limit is no answer, as the next chain
+    is longer, and it might crash the interpreter. Returns also whether it was raised nevertheless, by a name
+    for it that was taken earlier.
+    """
+    asked = []
+    before, raise_limit = sys.getrecursionlimit(), sys.setrecursionlimit
+    usual = min(before, 1_000 + sum(1 for _ in traceback.walk_stack(None)))
+    raise_limit(usual)
+    sys.setrecursionlimit = asked.append
+    try:
+        order = function(root)
+        raised = sys.getrecursionlimit() > usual
+    except RecursionError as error:
+        if asked or sys.getrecursionlimit() > usual:
+            raise LimitRaised(str(error)).with_traceback(error.__traceback__) from None
+        raise
+    finally:
+        sys.setrecursionlimit = raise_limit
+        raise_limit(before)
+    return order, raised
+
+
 def examined(function, root):
     """(values listed, how many of them again, how many before an input of theirs, whether root is last)"""
-    order = function(root)
+    order, raised = with_the_usual_limit(function, root)
     if order is None:
         return None
     if not isinstance(order, list | tuple):
@@ -319,6 +431,8 @@ def examined(function, root):
     for v in order:
         if not isinstance(v, Value):
             raise NoValues(f"your list holds a {type(v).__name__}; it should hold the Values themselves")
+    if raised and len(order) > 1_000:  # the only case for which there can be need of it
+        raise LimitRaised("the limit of nested calls was raised")
     at, repeated = {}, 0
     for i, v in enumerate(order):
         repeated += id(v) in at
@@ -356,6 +470,11 @@ def recursive(root, once=True, inputs_first=True):
 
     open_(root)
     return order
+
+
+def limit_raised(root):
+    sys.setrecursionlimit(10**6)
+    return recursive(root)
 
 
 def reversed_of(order):
@@ -399,6 +518,19 @@ def marked_when_pushed(root):
                 if u not in seen:
                     seen.add(u)
                     stack.append((u, False))
+    return order
+
+
+def not_asked_again(root, step=1):
+    order, opened, stack = [], set(), [(root, False)]
+    while stack:
+        v, close = stack.pop()
+        if close:
+            order.append(v)
+        else:
+            opened.add(v)
+            stack.append((v, True))
+            stack.extend((u, False) for u in v.inputs[::step] if u not in opened)
     return order
 
 
@@ -448,6 +580,12 @@ ORDER = Exercise(
             "stack of your own, a list, in place of the calls.",
             "次序是对的，但在 5,000 次运算的长链上，Python 的嵌套调用用完了。请自己用列表做一个栈，代替递归调"
             "用。"),
+        "limit_raised": (limit_raised,
+            "this is the recursion with a higher limit, which only moves the wall (and may crash the "
+            "interpreter): here sys.setrecursionlimit does nothing. Keep a stack of your own, a list, in "
+            "place of the nested calls.",
+            "这还是递归，只是调高了上限：那不过是把墙往后挪，还可能让解释器崩溃，所以检查时 "
+            "sys.setrecursionlimit 不起作用。请自己用列表做一个栈，代替递归调用。"),
         "reversed": (reversed_of(topological_order),
             "this is the order of the walk back, root first. Here the root comes last; `backward` will "
             "reverse it.",
@@ -474,6 +612,16 @@ ORDER = Exercise(
             "a value counts as opened as soon as it is pushed, and so it may wait in the stack below one "
             "that needs it. Mark it when you take it off the stack and open it.",
             "一压栈就算打开过了，于是它可能还压在需要它的数下面等着。应当在出栈、真正打开时才做标记。"),
+        "not_asked_again": (not_asked_again,
+            "a value that two others use can wait in the stack twice before it is opened, and is then opened "
+            "twice: ask `if v not in opened` when you take it off the stack, not only when you push it.",
+            "两处用到的数，打开之前可能已经两次进栈，于是打开了两遍：出栈时要问 `if v not in opened`，只在"
+            "压栈时问还不够。"),
+        "not_asked_again_first_input_first": (lambda root: not_asked_again(root, -1),
+            "a value that two others use can wait in the stack twice before it is opened, and is then opened "
+            "twice: ask `if v not in opened` when you take it off the stack, not only when you push it.",
+            "两处用到的数，打开之前可能已经两次进栈，于是打开了两遍：出栈时要问 `if v not in opened`，只在"
+            "压栈时问还不够。"),
         "every_path": (every_path,
             "values that are used twice are listed twice: remember what was opened, and skip it the second "
             "time.",
@@ -742,6 +890,19 @@ def averaged(g, shape):
     return total * (total.size / g.size)
 
 
+def mean_in_front(g, shape):
+    return g.mean(axis=tuple(range(g.ndim - len(shape))))
+
+
+def mean_and_sum(g, shape):
+    return ones_only(mean_in_front(g, shape), shape)
+
+
+def sum_and_mean(g, shape):
+    g = in_front_only(g, shape)
+    return g.mean(axis=tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True)
+
+
 def first_slice(g, shape):
     g = g[(0,) * (g.ndim - len(shape))]
     return g[tuple(slice(0, 1) if n == 1 else slice(None) for n in shape)]
@@ -798,6 +959,22 @@ UNBROADCAST = Exercise(
             "this is the mean over the uses: the chain rule has their sum. If the loss is a mean, its 1/N is "
             "in g already.",
             "这是各处用途的平均；链式法则要的是和。如果损失取了平均，1/N 早已在 g 里了。"),
+        "mean_in_front": (mean_in_front,
+            "g.mean takes the mean over the uses: the chain rule has their sum, g.sum. And the axes that "
+            "NumPy stretched from length 1 are still to be summed.",
+            "g.mean 是对各处用途取平均；链式法则要的是和，应当用 g.sum。另外，从长度 1 拉伸出来的轴也要求"
+            "和。"),
+        "mean_and_sum": (mean_and_sum,
+            "over the axes in front you take the mean: the chain rule has the sum over all uses, g.sum.",
+            "前面的轴你取了平均；链式法则要的是对各处用途求和，应当用 g.sum。"),
+        "sum_and_mean": (sum_and_mean,
+            "over the axes of length 1 you take the mean: the chain rule has the sum over all uses, g.sum.",
+            "长度为 1 的轴你取了平均；链式法则要的是对各处用途求和，应当用 g.sum。"),
+        "mean_of_the_first_axis": (lambda g, shape: g.mean(axis=0),
+            "g.mean takes the mean over the uses: the chain rule has their sum, g.sum. And axis 0 is not "
+            "always the one: which axes to sum over follows from g.shape and shape.",
+            "g.mean 是对各处用途取平均；链式法则要的是和，应当用 g.sum。而且不总是第 0 轴：沿哪些轴求和，"
+            "要由 g.shape 和 shape 来定。"),
         "first_slice": (first_slice,
             "the shape is right, but only the first use counts: sum over all.",
             "形状对了，但只算了第一处用途：要对所有用途求和。"),

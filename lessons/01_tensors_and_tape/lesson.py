@@ -7,7 +7,7 @@
 # %% [markdown] lang="en"
 # ## The question
 #
-# Every model in this course learns by one rule, gradient descent (section 4.2):
+# Every model in this course learns by one rule, gradient descent (section 4.2 of the article):
 #
 # $$\theta_{t+1} = \theta_t - \alpha \nabla L(\theta_t)$$
 #
@@ -22,7 +22,7 @@
 # %% [markdown] lang="zh"
 # ## 要回答的问题
 #
-# 本课程里的模型都靠同一条规则学习，即梯度下降（4.2 节）：
+# 本课程里的模型都靠同一条规则学习，即梯度下降（文章 4.2 节）：
 #
 # $$\theta_{t+1} = \theta_t - \alpha \nabla L(\theta_t)$$
 #
@@ -98,10 +98,9 @@ print("     h    one-sided        central")
 for h in (1e-1, 1e-3, 1e-5, 1e-8, 1e-12, 1e-16):
     print(f"{h:6.0e}  {one_sided(small, 2.0, h):13.9f}  {central(small, 2.0, h):13.9f}")
 
-h = 1e-3
-says("0.001", h)
-says("16.007", one_sided(small, 2.0, h))
-says("16.000001", central(small, 2.0, h))
+says("0.001", 1e-3)
+says("16.007", one_sided(small, 2.0, 1e-3))
+says("16.000001", central(small, 2.0, 1e-3))
 says("0", central(small, 2.0, 1e-16))
 
 # %% [markdown] lang="en"

@@ -42,7 +42,7 @@ def without_warning(function):
 CROSS_ENTROPY = Exercise(
     "cross_entropy", distributions, cross_entropy,
     statement_zh="""
-        4.1 节的损失，标签用 one-hot 行给出。
+        文章 4.1 节的损失，标签用 one-hot 行给出。
 
         L = -(1/N) sum_i sum_j y_ij log p_ij,   其中 0 log 0 算作 0
 
@@ -85,9 +85,9 @@ CROSS_ENTROPY = Exercise(
             "用了 np.log2，单位是比特；损失的单位是奈特，要用 np.log。"),
         "other_words_too": (binary,
             "the terms (1 - y) log(1 - p) belong to yes-or-no questions, one for each word. Here one word of "
-            "V comes: the formula of section 4.1 has y log p alone.",
-            "(1 - y) log(1 - p) 是逐词做是非题时才有的项。这里是从 V 个词里出一个，4.1 节的式子只有 y log "
-            "p。"),
+            "V comes: the article's formula (section 4.1) has y log p alone.",
+            "(1 - y) log(1 - p) 是逐词做是非题时才有的项。这里是从 V 个词里出一个，文章 4.1 节的式子只有 y "
+            "log p。"),
         "nan_to_num": (without_warning(lambda y, p: -np.sum(np.nan_to_num(y * np.log(p))) / len(y)),
             "nan_to_num mends 0 * log(0), but turns an honest inf into a huge number as well: a word that "
             "came with probability 0 costs inf. Keep the logarithm away from the places where y is 0 "

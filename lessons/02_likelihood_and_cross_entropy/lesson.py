@@ -28,7 +28,7 @@
 #
 # $$L(\theta) = -\frac{1}{N}\sum_{i=1}^{N} \sum_{j=1}^{V} y_{ij} \log p(x_i; \theta)_j$$
 #
-# 这一课会一小步一小步地走到这个式子，用三种单位来读它的数值，再照着实践中常见的方式把它弄坏（`0`、`inf`、
+# 这一课会一小步一小步地走到这个式子，用三种单位来读它的数值，再按实践中常见的出错方式把它弄坏（`0`、`inf`、
 # `nan`，以及最糟的，不声不响的错数），最后你会发现，它的梯度竟比式子本身还要简单。
 # %%
 import math
@@ -85,7 +85,8 @@ print("as numbers:", labels)
 # 2. *字频*（letters）：每个字符的概率等于它在文本中出现的频率；
 # 3. *字对*（pairs）：字符的概率取决于前一个字符，也是在文本里数出来的。
 #
-# （在考题里数数，再来答这份考题，其实是作弊。第 5 课专门讲这件事；这里只是借它得到几个好坏不同的模型。）
+# （先在考卷上数好频率，再来答同一份考卷，其实是作弊。第 5 课专门讲这件事；这里只是借它得到几个好坏不同的模
+# 型。）
 #
 # **先猜一猜**：均匀模型的似然是 $(1/7)^{18}$。它更接近千分之一，还是更接近万亿分之一？
 # %%
@@ -109,9 +110,9 @@ assert likelihood["uniform"] < likelihood["letters"] < likelihood["pairs"]
 
 # %% [markdown] lang="en"
 # Much smaller than either: 6.1e-16. The order is as we expect, uniform, letters, pairs. To **maximise the
-# likelihood** is the aim of training ("the training objective is to maximise the likelihood", section 4.1).
-# But as a number it is awkward: it shrinks with every character, so that a good model of a long text looks
-# worse than a bad one of a short text. And then this happens:
+# likelihood** is the aim of training ("the training objective is to maximise the likelihood", section 4.1 of
+# the article). But as a number it is awkward: it shrinks with every character, so that a good model of a long
+# text looks worse than a bad one of a short text. And then this happens:
 # %% [markdown] lang="zh"
 # 比两者都小得多：6.1e-16。三个模型的次序倒和预料的一样：均匀最差，字频居中，字对最好。文章说“LLMs 的训练目标
 # 是最大化似然函数”（4.1 节），就是要让这个数尽量大。可是这个数并不好用：每多一个字符它就变小，于是好模型读长
@@ -158,7 +159,7 @@ print(f"the uniform model's product is exactly 0 after {first_zero} characters, 
 # 对数是增函数，所以似然最大就是 $L$ 最小；$L$ 称为**负对数似然**。每个字符的代价是 $-\log p$：模型有把握又猜
 # 对了，代价是零；越是意外，代价越高。
 #
-# **先猜一猜**：均匀模型的 $L$ 是多少？不用计算器，写一个符号就行。
+# **先猜一猜**：均匀模型的 $L$ 是多少？不用计算器，写成一个式子就行。
 # %%
 L = {name: -np.mean(np.log(p)) for name, p in given.items()}
 for name, p in longer.items():
@@ -212,9 +213,9 @@ picture(fig, name="cost",
 #
 # ## 3. 文章里的式子
 #
-# 4.1 节写的就是这个平均，只是样本可以是任何东西。输入 $x_i$ 是模型读到此处为止的上文，$p(x_i;\theta)_j$ 是它
-# 随后给第 $j$ 个词的概率，$y_i$ 则是 **one-hot 编码**：真正出现的若是第 $j$ 个词，$y_{ij}$ 就是 1，否则是 0。
-# 于是里层的求和只剩下一项不为零，即真正出现的那个词的 $\log p$：
+# 文章 4.1 节写的就是这个平均，只是样本可以是任何东西。输入 $x_i$ 是模型读到此处为止的上文，$p(x_i;\theta)_j$
+# 是它随后给第 $j$ 个词的概率，$y_i$ 则是 **one-hot 编码**：真正出现的若是第 $j$ 个词，$y_{ij}$ 就是 1，否则是
+# 0。于是里层的求和只剩下一项不为零，即真正出现的那个词的 $\log p$：
 #
 # $$\sum_{j=1}^{V} y_{ij} \log p(x_i;\theta)_j = \log p(x_i;\theta)_{y_i}$$
 #
@@ -232,7 +233,7 @@ picture(fig, name="cost",
 # 要当心一点：没有出现的词，概率可以是 0，它照样不花任何代价。
 # %% exercise="cross_entropy"
 def cross_entropy(y, p):
-    """The loss of section 4.1, from one-hot rows.
+    """The loss of section 4.1 of the article, from one-hot rows.
 
     L = -(1/N) sum_i sum_j y_ij log p_ij,   where 0 log 0 counts as 0
 
@@ -309,15 +310,15 @@ assert label_bytes < one_hot_bytes / 1000
 #
 # **Predict:** the uniform model's perplexity?
 # %% [markdown] lang="zh"
-# 完美的模型得到的竟是 `nan`：在浮点数里，$0 \cdot \log 0$ 就是 $0 \cdot (-\infty)$，结果“不是一个数”。求和时
-# 根本不能去碰那些位置。
+# 完美的模型得到的竟是 `nan`：在浮点数里，$0 \cdot \log 0$ 就是 $0 \cdot (-\infty)$，结果“不是一个数”。求和
+# 时，那些位置根本不能碰。
 #
 # 第二个错误更糟：该用 one-hot 行的地方用了**类别标签**（0、1、2）。恰好 $N = V$ 时，形状可以广播，什么错也不
 # 报，而 4.14 看起来也像个损失；正确的是 0.424。形状不一致时，`formulas.cross_entropy` 会拒绝计算。
 #
-# 其实用标签更好，只要把话说明白：$L = -\frac{1}{N}\sum_i \log p_{i,\,y_i}$，从每行里取一个数（在 NumPy 里是
-# `p[np.arange(N), labels]`）。一批 8,192 个样本，词表 50,257 个词，one-hot 要占 1.6 GB，标签只占 0.07 MB。文
-# 章 5.1 节的代码用的是 Keras 的 `CategoricalCrossentropy`，它要 one-hot；要用标签，就换成
+# 其实直接用标签更好，只要事先讲明给的是标签：$L = -\frac{1}{N}\sum_i \log p_{i,\,y_i}$，从每行里取一个数（在
+# NumPy 里是 `p[np.arange(N), labels]`）。一批 8,192 个样本，词表 50,257 个词，one-hot 要占 1.6 GB，标签只占
+# 0.07 MB。文章 5.1 节的代码用的是 Keras 的 `CategoricalCrossentropy`，它要 one-hot；要用标签，就换成
 # `SparseCategoricalCrossentropy`。
 #
 # ## 4. 一个数，三种单位
@@ -500,7 +501,9 @@ says("0", slopes[800.0][0])
 says("-1", slopes[800.0][1])
 
 keras_loss = minillm.keras.losses.CategoricalCrossentropy()
-says("16.1", keras_loss(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])))
+of_keras = keras_loss(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])).item()
+print(f"Keras, given the probability 0: {of_keras:.1f}")
+says("16.1", of_keras)
 
 # %% [markdown] lang="en"
 # `inf`: softmax has rounded $e^{-800}$ to 0 before the logarithm could see it, though the right loss is 800,
@@ -601,9 +604,9 @@ says("800", formulas.logsumexp(far_off[0]))
 # 用的融合运算。
 #
 # `formulas.logsumexp` 就是 lse 本身，可以把它看成*软的最大值*：对 `[1000, 1001, 1002]` 是 1002.41，比最大的
-# 略大；对 `[0, 800]` 就是 800，即最大的那个。可见一个样本的损失，大致就是正确的 logit 落后于最高分多少。
+# 略大；对 `[0, 800]` 就是 800，即最大的那个。可见一个样本的损失，大致就是正确的 logit 比最高分落后多少。
 #
-# ## 7. 梯度：模型说的，减去真正来的
+# ## 7. 梯度：模型预测的，减去真正出现的
 #
 # 只看一个样本，标签为 $y$，则 $L = \mathrm{lse}(x) - x_y$。求导：
 #
@@ -717,7 +720,7 @@ picture(fig, name="gradients",
 # ## 8. 顺着这个梯度，模型学到了什么？
 #
 # 给模型 7 个 logits，每个位置都用这一组，让它往下坡走（第 3 课专门讲）。每个 logit 的梯度，等于 $p_j$ 减去
-# $j$ 出现的比例。当且仅当 $p$ 等于频率时，梯度为 0：对一个别无所能的模型来说，**最大化似然就是数数**。
+# $j$ 出现的比例。当且仅当 $p$ 等于频率时，梯度为 0：对一个只会这一招的模型来说，**最大化似然就是数数**。
 # %%
 theta = Tensor(np.zeros(V), requires_grad=True)
 everywhere = np.zeros((N, 1))
@@ -754,7 +757,7 @@ print("letters on a new text: L =", round(float(-np.mean(np.log(frequency[new_la
 # ## What you know now
 #
 # - The likelihood of a text is a product of probabilities; its negative logarithm per token is the
-#   cross-entropy of section 4.1. In other units: bits per character, perplexity.
+#   cross-entropy of the article's section 4.1. In other units: bits per character, perplexity.
 # - Labels do what one-hot rows do, in less than a thousandth of the memory. Mixing up the two may go
 #   unnoticed.
 # - Softmax only sees differences: subtract the maximum. Compute $\log p$ as $x - \mathrm{lse}(x)$, never as
@@ -766,13 +769,13 @@ print("letters on a new text: L =", round(float(-np.mean(np.log(frequency[new_la
 # 结果与数数殊途同归：概率一样，$L = 1.798$ 也一样。
 #
 # 最后两行是个警告。三个模型里最好的字对模型，读 `to bet or not` 时损失竟是无穷大：它没见过 `e` 后面跟 `t`，给
-# 的概率是 0，而*一个*“不可能”的字符，其余字符再好也补不回来。logits 是有限的，它们的 log-softmax 也就是有限
-# 的，这正是让模型以 logits 收尾的一个理由。
+# 的概率是 0，只要有*一个*字符被判为“不可能”，其余字符预测得再好也补不回来。logits 是有限的，它们的
+# log-softmax 也就是有限的，这正是让模型最后输出 logits 的一个理由。
 #
 # ## 小结
 #
-# - 文本的似然是一串概率的乘积；取负对数，再平均到每个词元，就是 4.1 节的交叉熵。换个单位，就是每字符比特数、
-#   困惑度。
+# - 文本的似然是一串概率的乘积；取负对数，再平均到每个词元，就是文章 4.1 节的交叉熵。换个单位，就是每字符比特
+#   数、困惑度。
 # - one-hot 能做的，类别标签都能做，而内存不到它的千分之一。把两者弄混，可能毫无征兆。
 # - softmax 只看差，所以先减最大值。$\log p$ 要用 $x - \mathrm{lse}(x)$ 来算，绝不要对 softmax 的结果取对数，
 #   也不要打补丁。

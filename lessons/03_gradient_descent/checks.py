@@ -20,6 +20,7 @@ def step_cases(rng):
 def limit_cases(rng):
     yield (np.diag([1.0, 25.0]),)
     yield (np.array([[3.0, 2.0], [2.0, 3.0]]),)
+    yield (np.diag([9.0, 1.0, 4.0]),)  # eig gives them in this order, which is none
     B = rng.normal(size=(4, 4))
     yield (B @ B.T + np.eye(4),)
 
@@ -106,6 +107,30 @@ def one_array(f, theta, h=1e-5):
     g = np.zeros_like(theta)
     for i in np.ndindex(theta.shape):
         up = down = theta.copy()
+        up[i] += h
+        down[i] -= h
+        g[i] = (f(up) - f(down)) / (2 * h)
+    return g
+
+
+def one_array_along(places):
+    """A gradient whose up and down are the array itself; places(x): the indices that it goes through."""
+
+    def gradient(f, theta, h=1e-5):
+        g = np.zeros_like(theta)
+        for i in places(theta):
+            up = down = theta
+            up[i] += h
+            down[i] -= h
+            g[i] = (f(up) - f(down)) / (2 * h)
+        return g
+
+    return gradient
+
+
+def copied_once(f, theta, h=1e-5):
+    g, up, down = np.zeros_like(theta), theta.copy(), theta.copy()
+    for i in np.ndindex(theta.shape):
         up[i] += h
         down[i] -= h
         g[i] = (f(up) - f(down)) / (2 * h)
@@ -267,6 +292,34 @@ EXERCISES = [
                 "smallest, 2 over the *largest* eigenvalue.",
                 "这是每个方向各自的上限：学习率只有一个，要照顾所有方向，所以取最小的，即 2 除以*最大*的"
                 "特征值。"),
+            "all_unsorted": (lambda A: 2 / np.linalg.eigvals(A),
+                "this is a limit for each direction: one learning rate has to serve all, so take the "
+                "smallest, 2 over the *largest* eigenvalue.",
+                "这是每个方向各自的上限：学习率只有一个，要照顾所有方向，所以取最小的，即 2 除以*最大*的"
+                "特征值。"),
+            "curvatures": (lambda A: np.linalg.eigvalsh(A),
+                "these are all curvatures: take the largest, and divide 2 by it.",
+                "这是全部曲率：要取最大的一个，再用 2 除以它。"),
+            "curvatures_unsorted": (lambda A: np.linalg.eigvals(A),
+                "these are all curvatures: take the largest, and divide 2 by it.",
+                "这是全部曲率：要取最大的一个，再用 2 除以它。"),
+            "first_of_eig": (lambda A: 2 / np.linalg.eig(A)[0][0],
+                "`np.linalg.eig(A)[0]` holds the eigenvalues in no order, so its [0] is any one of them: take "
+                "the largest, .max(), or np.linalg.eigvalsh(A)[-1], which sorts them.",
+                "`np.linalg.eig(A)[0]` 里的特征值没有排序，再取 [0] 得到的可能是任何一个：要取最大的，用 "
+                ".max()；或者用 np.linalg.eigvalsh(A)[-1]，它是排好序的。"),
+            "last_of_eig": (lambda A: 2 / np.linalg.eig(A)[0][-1],
+                "`np.linalg.eig(A)[0]` and `np.linalg.eigvals(A)` hold the eigenvalues in no order, so the "
+                "last need not be the largest: take .max(), or np.linalg.eigvalsh(A)[-1], which sorts them.",
+                "`np.linalg.eig(A)[0]` 和 `np.linalg.eigvals(A)` 里的特征值没有排序，最后一个不一定最大：要用 "
+                ".max()；或者用 np.linalg.eigvalsh(A)[-1]，它是排好序的。"),
+            "second": (lambda A: 2 / np.linalg.eigvalsh(A)[1],
+                "[1] is the last eigenvalue only where there are two: take [-1].",
+                "只有两个特征值时，[1] 才是最后一个：应当用 [-1]。"),
+            "mean_curvature": (lambda A: 2 / np.linalg.eigvalsh(A).mean(),
+                "this divides by the mean curvature: the steepest direction is steeper than that, and "
+                "diverges. The largest one alone decides.",
+                "这里除以了平均曲率：最陡的方向比它更陡，会发散。只由最大的一个决定。"),
             "determinant": (lambda A: 2 / np.linalg.det(A),
                 "the determinant is the product of all curvatures: the largest one alone decides.",
                 "行列式是所有曲率的乘积：只由最大的一个决定。"),
@@ -339,6 +392,33 @@ EXERCISES = [
                 "theta has two axes. np.ndindex(theta.shape) gives whole indices.",
                 "`range(theta.size)` 数的是个数，可是 theta 有两个轴时，单独一个下标的 theta[i] 取出的是"
                 "一行。np.ndindex(theta.shape) 给出完整的下标。"),
+            "aliased_by_number": (one_array_along(lambda theta: range(theta.size)),
+                "two mistakes: `up = theta` and `down = theta` make no copies, so what is added is taken "
+                "away again, write theta.copy(); and theta[i] with one number is a row where theta has two "
+                "axes, np.ndindex(theta.shape) gives whole indices.",
+                "有两处错误：`up = theta` 和 `down = theta` 都没有复制，加上去的又被减掉了，应写 "
+                "theta.copy()；而且 theta 有两个轴时，单独一个下标的 theta[i] 是一行，"
+                "np.ndindex(theta.shape) 才给出完整的下标。"),
+            "times_h_by_row": (lambda f, theta, h=1e-5: h * h * first_axis(f, theta, h),
+                "two mistakes: `/ 2 * h` divides by 2 and then multiplies by h, write `/ (2 * h)`; and "
+                "`range(len(theta))` counts rows, np.ndindex(theta.shape) gives whole indices.",
+                "有两处错误：`/ 2 * h` 是先除以 2，再乘 h，应写成 `/ (2 * h)`；而且 `range(len(theta))` 数的"
+                "是行，np.ndindex(theta.shape) 才给出完整的下标。"),
+            "times_h_by_number": (lambda f, theta, h=1e-5: h * h * by_number(f, theta, h),
+                "two mistakes: `/ 2 * h` divides by 2 and then multiplies by h, write `/ (2 * h)`; and "
+                "theta[i] with one number is a row where theta has two axes, np.ndindex(theta.shape) gives "
+                "whole indices.",
+                "有两处错误：`/ 2 * h` 是先除以 2，再乘 h，应写成 `/ (2 * h)`；而且 theta 有两个轴时，单独一"
+                "个下标的 theta[i] 是一行，np.ndindex(theta.shape) 才给出完整的下标。"),
+            "sum_times_h": (lambda f, theta, h=1e-5: (f(theta + h) - f(theta - h)) / 2 * h,
+                "two mistakes: `/ 2 * h` divides by 2 and then multiplies by h, write `/ (2 * h)`; and theta "
+                "+ h moves all numbers together, which gives one number: move one at a time, in a copy.",
+                "有两处错误：`/ 2 * h` 是先除以 2，再乘 h，应写成 `/ (2 * h)`；而且 theta + h 把所有的数一起"
+                "推动，只得到一个数：应在副本上每次只动一个。"),
+            "copied_once": (copied_once,
+                "up and down are copied once, before the loop, so what was moved stays moved: make both "
+                "copies anew for each element, inside the loop.",
+                "up 和 down 只在循环之前复制了一次，动过的没有还原：应在循环里面，对每个元素重新复制。"),
             "into_theta": (into_theta,
                 "`g = theta` makes no copy: each slope that you write into g is written into theta, and "
                 "the next one is taken at another place. Begin with g = np.zeros_like(theta).",
@@ -431,6 +511,20 @@ EXERCISES = [
                 "mu scales the gradient too: a bracket is in the wrong place. Only the old u is "
                 "multiplied by mu.",
                 "梯度也乘了 mu：括号放错了。只有旧的 u 要乘 mu。"),
+            "only_theta": (lambda theta, g, u, alpha, mu: theta - alpha * (mu * u + g),
+                "theta is right, but it comes back alone: the next step needs the new u as well. End with "
+                "`return theta, u`, the two with a comma.",
+                "theta 是对的，但只返回了它：下一步还要用新的 u。最后应写 `return theta, u`，两个都返回，"
+                "中间用逗号隔开。"),
+            "only_theta_old_velocity": (lambda theta, g, u, alpha, mu: theta - alpha * u,
+                "theta is moved along the old velocity, and comes back alone: first u = mu * u + g, and at "
+                "the end `return` both, with a comma: the new theta, and u.",
+                "theta 是沿旧的速度移动的，而且只返回了它：先算 u = mu * u + g，最后用 `return` 把新的 theta "
+                "和 u 都返回，中间用逗号隔开。"),
+            "only_velocity": (lambda theta, g, u, alpha, mu: mu * u + g,
+                "u is right, but it comes back alone: theta has to take its step too. End with `return theta "
+                "- alpha * u, u`.",
+                "u 是对的，但只返回了它：theta 也要走一步。最后应写 `return theta - alpha * u, u`。"),
             "velocity_not_kept": (lambda theta, g, u, alpha, mu: (theta - alpha * (mu * u + g), u),
                 "theta is right, but the old u is returned: the next step needs the new one.",
                 "theta 是对的，但返回的是旧的 u：下一步要用新的。"),

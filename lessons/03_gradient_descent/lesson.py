@@ -220,10 +220,13 @@ def walk_down(alpha, steps, theta=0.0):
     return np.array(places)
 
 
-rates = {"0.1": 0.1, "0.5": 0.5, "0.9": 0.9, "1": 1.0, "1.05": 1.05}
-for written, alpha in rates.items():
-    says(written, alpha)
+for alpha in (0.1, 0.5, 0.9, 1.0, 1.05):
     print(f"alpha {alpha:4}   factor {1 - 2 * alpha:5.2f}   ", np.round(walk_down(alpha, 6), 3))
+says("0.1", 0.1)
+says("0.5", 0.5)
+says("0.9", 0.9)
+says("1", 1.0)
+says("1.05", 1.05)
 says("2.21", walk_down(0.1, 6)[-1])
 says("2.21", walk_down(0.9, 6)[-1])
 says("3.00", walk_down(0.5, 1)[-1])
@@ -470,7 +473,9 @@ says("5", np.linalg.eigvalsh(askew)[-1])
 #
 # $$\frac{\partial L}{\partial \theta_i} \approx \frac{L(\theta + h e_i) - L(\theta - h e_i)}{2h}$$
 #
-# where $e_i$ is 1 in place $i$ and 0 elsewhere. Write it; it is the most useful function of this lesson.
+# where $e_i$ is 1 in place $i$ and 0 elsewhere. You wrote this in lesson 1, as `numerical_gradient`, to judge
+# the tape. Here it is to judge gradients of losses. Write it once more, without looking if you can (if not,
+# yours from lesson 1 is right here too, with theta for x): it is the most useful function of this lesson.
 # %% [markdown] lang="zh"
 # ## 梯度本身对不对？
 #
@@ -478,7 +483,9 @@ says("5", np.linalg.eigvalsh(askew)[-1])
 #
 # $$\frac{\partial L}{\partial \theta_i} \approx \frac{L(\theta + h e_i) - L(\theta - h e_i)}{2h}$$
 #
-# 其中 $e_i$ 在第 $i$ 个位置是 1，其余是 0。请写出来，它是这一课里最有用的函数。
+# 其中 $e_i$ 在第 $i$ 个位置是 1，其余是 0。第 1 课里你已经写过它，当时叫 `numerical_gradient`，用来评判记录
+# 带；这里用来检验损失函数的梯度。请尽量不看旧代码，再写一遍（实在想不起来，第 1 课的代码把 x 换成 theta 也能
+# 用）：它是这一课里最有用的函数。
 # %% exercise="numeric_gradient"
 def numeric_gradient(f, theta, h=1e-5):
     """The gradient of f at theta by central differences, one parameter at a time.
@@ -585,7 +592,7 @@ minillm.check_gradients(minillm.softmax_cross_entropy, [rows, labels], order=1) 
 #
 # Now a real, small model. It guesses the next character from the current one: row $x$ of a matrix $W$ holds
 # the logits of all characters that may follow character $x$. This is softmax regression; the loss is the
-# cross-entropy of section 4.1.
+# cross-entropy of the article's section 4.1.
 # %% [markdown] lang="zh"
 # 每个位置的比值都是 4，漏了哪个因子一目了然。`minillm.check_gradients` 可以对任何用 Tensor 写的函数做这样的检
 # 验；它没有报错，就说明正确。请注意，上面那个错误的梯度照样能**训练**：方向是对的，
@@ -594,7 +601,7 @@ minillm.check_gradients(minillm.softmax_cross_entropy, [rows, labels], order=1) 
 # ## 一个字符模型
 #
 # 现在来看一个真正的小模型：根据当前字符猜下一个字符。矩阵 $W$ 的第 $x$ 行，是字符 $x$ 之后各个字符的 logits。
-# 这就是 softmax 回归，损失是 4.1 节的交叉熵。
+# 这就是 softmax 回归，损失是文章 4.1 节的交叉熵。
 # %%
 TEXT = ("the walker stands on the side of a long valley in the fog and she cannot see the lake below but she "
         "can feel the slope under her feet so she takes a step down and then she feels the slope again when "
@@ -1051,7 +1058,7 @@ print("norm of the gradient:", formulas.global_norm([g]), "  spread over two arr
 # What remains unsatisfying is the third point: why should all parameters share one rate? Lesson 4 gives each
 # its own.
 #
-# The package walks through the rule of section 4.2 in the terminal: `minillm step 4.2`.
+# The package walks through the rule of section 4.2 of the article in the terminal: `minillm step 4.2`.
 # %% [markdown] lang="zh"
 # 按范数裁剪，方向仍是 85.7 度；逐个截断，方向变成了 45.0 度，已经不是下坡的方向。
 #
@@ -1070,4 +1077,4 @@ print("norm of the gradient:", formulas.global_norm([g]), "  spread over two arr
 #
 # 第三点还不能让人满意：为什么所有参数要共用一个学习率？第 4 课让每个参数有自己的学习率。
 #
-# 在终端里可以用 `minillm step 4.2` 一步步走完 4.2 节的公式。
+# 在终端里可以用 `minillm step 4.2` 一步步走完文章 4.2 节的公式。

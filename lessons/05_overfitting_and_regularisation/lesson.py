@@ -13,18 +13,18 @@
 # and the random errors of the training data".
 #
 # In this lesson you watch that happen, in a world so small that we know which letters are noise. Then we
-# ask three things. Can we see it coming? Can we trust the number that tells us? And do the cures of section
-# 3.3, the L1 and L2 penalties and dropout, help by more than luck?
+# ask three things. Can we see it coming? Can we trust the number that tells us? And do the cures of the
+# article's section 3.3, the L1 and L2 penalties and dropout, help by more than luck?
 # %% [markdown] lang="zh"
 # ## 问题
 #
-# 训练一个语言模型，过一阵子，它对训练文本中的每个字母都几乎十拿九稳。这个模型好吗？文章 2.1 节的回答是：
-# 要看它在没见过的文本上表现如何，这叫**泛化**能力。2.2 节点出了危险所在：**过拟合**的模型学到的是“训练数据
-# 中的噪声和随机误差”。
+# 训练一个语言模型，过一阵子，它对训练文本中的每个字母都几乎十拿九稳。这个模型好吗？文章 2.1 节的回答是：要看
+# 它在没见过的文本上表现如何，这叫**泛化**能力。文章 2.2 节点出了危险所在：**过拟合**的模型学到的是“训练数据中
+# 的噪声和随机误差”。
 #
-# 这一课里，我们造一个很小的世界，小到哪些字母是噪声都一清二楚，然后亲眼看过拟合怎样发生。接着问三个问题：
-# 能不能提前看出来？告诉我们结论的那个数可信吗？3.3 节的药方，也就是 L1、L2 正则化和 dropout，效果是真的，
-# 还是碰巧？
+# 这一课里，我们造一个很小的世界，小到哪些字母是噪声都一清二楚，然后亲眼看过拟合怎样发生。接着问三个问题：能不
+# 能提前看出来？告诉我们结论的那个数可信吗？文章 3.3 节的药方，也就是 L1、L2 正则化和 dropout，效果是真的，还
+# 是碰巧？
 # %%
 import itertools
 from types import SimpleNamespace
@@ -436,7 +436,7 @@ assert (callback.best_epoch, callback.stopped_epoch) == (kept, stopped)
 #
 # ## 给参数加惩罚
 #
-# 3.3 节在损失后面添一项，参数大了就要付代价：
+# 文章 3.3 节在损失后面添一项，参数大了就要付代价：
 #
 # $$L_{1}:\ L(\theta) + \lambda \sum_i |\theta_i| \qquad\qquad L_{2}:\ L(\theta) + \lambda \sum_i \theta_i^2$$
 #
@@ -645,8 +645,8 @@ picture(fig, name="l1",
 #
 # ## Dropout
 #
-# The other cure of section 3.3 leaves the loss alone and disturbs the network: in each training step each
-# unit is dropped with probability $p$, so none can rely on a single other one.
+# The article's other cure (section 3.3) leaves the loss alone and disturbs the network: in each training
+# step each unit is dropped with probability $p$, so none can rely on a single other one.
 #
 # $$y = \frac{k \odot x}{1 - p}, \qquad k_i = 1 \text{ with probability } 1 - p, \text{ else } 0$$
 #
@@ -663,7 +663,7 @@ picture(fig, name="l1",
 #
 # ## Dropout（随机失活）
 #
-# 3.3 节的另一个药方不动损失，而是去干扰网络：训练的每一步，每个神经元都以概率 $p$ 被丢弃，
+# 文章 3.3 节的另一个药方不动损失，而是去干扰网络：训练的每一步，每个神经元都以概率 $p$ 被丢弃，
 # 这样谁也不能只依赖某一个神经元。
 #
 # $$y = \frac{k \odot x}{1 - p}, \qquad k_i \text{ 以概率 } 1 - p \text{ 取 } 1，\text{否则取 } 0$$
@@ -852,11 +852,11 @@ assert too_strong > 2.5
 # ## What to keep
 #
 # - A model overfits when it learns what is accidental in its text; the training loss does not show it
-#   (sections 2.1 and 2.2).
+#   (sections 2.1 and 2.2 of the article).
 # - A validation loss is worth as much as its split: drop repeats first, and report on a test set.
 # - L2 pulls in proportion, $2\lambda\theta$; L1 pulls evenly, $\lambda\,\mathrm{sign}(\theta)$, and gives
-#   exact zeros only with the proximal step (section 3.3).
-# - Dropout divides by $1 - p$ in training and does nothing in `eval()` (section 3.3).
+#   exact zeros only with the proximal step (article, section 3.3).
+# - Dropout divides by $1 - p$ in training and does nothing in `eval()` (article, section 3.3).
 # - A gain is real when it beats a placebo on several seeds.
 #
 # **Go on:** combine L2 with early stopping or dropout in `one_run(seed, l2=0.003, p=0.5)` and find out, by
@@ -875,11 +875,11 @@ assert too_strong > 2.5
 #
 # ## 记住这些
 #
-# - 模型学到文本中偶然的东西，就是过拟合；训练损失看不出来（2.1、2.2 节）。
+# - 模型学到文本中偶然的东西，就是过拟合；训练损失看不出来（文章 2.1、2.2 节）。
 # - 验证损失可不可信，全看怎么划分：先去重，最后用测试集报告。
 # - L2 按比例拉，$2\lambda\theta$；L1 一视同仁地拉，$\lambda\,\mathrm{sign}(\theta)$，要得到恰好的零，
-#   得用近端步（3.3 节）。
-# - Dropout 训练时除以 $1 - p$，`eval()` 之后什么也不做（3.3 节）。
+#   得用近端步（文章 3.3 节）。
+# - Dropout 训练时除以 $1 - p$，`eval()` 之后什么也不做（文章 3.3 节）。
 # - 在若干个种子上都胜过安慰剂，增益才算数。
 #
 # **继续试：** 把 L2 与提前停止或 dropout 合起来用，例如 `one_run(seed, l2=0.003, p=0.5)`，

@@ -59,7 +59,7 @@ def cell_cases(rng):
     zero = np.zeros((1, 1))
     bias = np.array([0.0, np.log(3), np.arctanh(0.6), 0.0])
     yield zero, zero, np.array([[2.0]]), np.zeros((1, 4)), np.zeros((1, 4)), bias
-    for B, D, H in ((2, 3, 4), (3, 2, 2)):
+    for B, D, H in ((2, 3, 2), (2, 3, 4), (3, 2, 2)):  # with B = H even f @ c has a result
         shapes = [(B, D), (B, H), (B, H), (D, 4 * H), (H, 4 * H), (4 * H,)]
         yield tuple(rng.normal(size=shape) for shape in shapes)
 
@@ -106,6 +106,18 @@ def not_squashed(x, h, c, W, U, b):
     return o * np.tanh(c_t), c_t
 
 
+def matrix_product(*where):
+    """An LSTM cell with `@` for `*` in some of f * c, i * g and o * tanh(c_t)."""
+
+    def run(x, h, c, W, U, b):
+        i, f, g, o = np.split(x @ W + h @ U + b, 4, axis=-1)
+        i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+        c_t = (f @ c if "f" in where else f * c) + (i @ g if "i" in where else i * g)
+        return (o @ np.tanh(c_t) if "o" in where else o * np.tanh(c_t)), c_t
+
+    return run
+
+
 def rows_for_gates(x, h, c, W, U, b):
     z, H = x @ W + h @ U + b, h.shape[1]
     i, f, g, o = sigmoid(z[:H]), sigmoid(z[H:2 * H]), np.tanh(z[2 * H:3 * H]), sigmoid(z[3 * H:])
@@ -150,12 +162,13 @@ EXERCISES = [
                 "dE = np.zeros((V, g.shape[1]))；np.add.at(dE, ids, g)；最后返回 dE。")],
         wrong={
             "last_wins": (last_wins,
-                          "a token that stands twice has only its last gradient: dE[ids] += g and dE[ids] = "
-                          "g write each row once. Use np.add.at.",
-                          "出现两次的词元只剩最后一份梯度：dE[ids] += g 和 dE[ids] = g 每行都只写一次。"
+                          "a token that stands there more than once has only its last gradient: dE[ids] += g "
+                          "and dE[ids] = g write each row once. Use np.add.at.",
+                          "出现不止一次的词元只剩最后一份梯度：dE[ids] += g 和 dE[ids] = g 每行都只写一次。"
                           "请用 np.add.at。"),
-            "first_wins": (first_wins, "a token that stands twice has only its first gradient: add them up.",
-                           "出现两次的词元只剩第一份梯度：应当相加。"),
+            "first_wins": (first_wins, "a token that stands there more than once has only its first gradient: "
+                                       "add them up.",
+                           "出现不止一次的词元只剩第一份梯度：应当相加。"),
             "as_it_came": (lambda ids, g, V: g,
                            "this is g itself, one row for each place; the gradient of the table has one row for "
                            "each token of the vocabulary.",
@@ -250,6 +263,23 @@ EXERCISES = [
                 "the gates have not gone through their sigmoids, nor g through its tanh: z_i, z_f, z_g, "
                 "z_o are only the sums.",
                 "各个门还没有经过 sigmoid，g 也没有经过 tanh：z_i、z_f、z_g、z_o 只是加权和。"),
+            "f_at_c": (matrix_product("f"),
+                "`f @ c` is a matrix product: a gate acts on each number by itself, f * c.",
+                "`f @ c` 是矩阵乘法：门是逐个元素起作用的，应写 f * c。"),
+            "i_at_g": (matrix_product("i"),
+                "`i @ g` is a matrix product: a gate acts on each number by itself, i * g.",
+                "`i @ g` 是矩阵乘法：门是逐个元素起作用的，应写 i * g。"),
+            "o_at_tanh": (matrix_product("o"),
+                "`o @ tanh(c_t)` is a matrix product: a gate acts on each number by itself, o * tanh(c_t).",
+                "`o @ tanh(c_t)` 是矩阵乘法：门是逐个元素起作用的，应写 o * tanh(c_t)。"),
+            "f_at_c_i_at_g": (matrix_product("f", "i"),
+                "`f @ c` and `i @ g` are matrix products: a gate acts on each number by itself, f * c + "
+                "i * g.",
+                "`f @ c` 和 `i @ g` 是矩阵乘法：门是逐个元素起作用的，应写 f * c + i * g。"),
+            "all_at": (matrix_product("f", "i", "o"),
+                "`@` is the matrix product: a gate acts on each number by itself, so f * c + i * g and o "
+                "* tanh(c_t).",
+                "`@` 是矩阵乘法：门是逐个元素起作用的，应写 f * c + i * g 和 o * tanh(c_t)。"),
             "rows_for_gates": (rows_for_gates,
                 "z[:H] takes rows, which are samples of the batch: the gates lie side by side along the "
                 "last axis, z[:, :H].",

@@ -211,8 +211,8 @@ print("her, dot product:   ", formulas.dot_scores(q[None], K)[0])
 # $$P = \operatorname{softmax}\!\left(\frac{Q K^\top}{\sqrt d} + M\right),\qquad O = P V,\qquad
 # M_{ts} = \begin{cases} 0 & s \le t \\ -\infty & s > t. \end{cases}$$
 #
-# $M$ 就是**因果掩码**。位置 $t$ 要预测 $t + 1$ 处的词元，当然不能先看到它。掩码有两种写法常有人用，却都是错
-# 的。运行之前先想想：各错在哪里？
+# $M$ 就是**因果掩码**。位置 $t$ 要预测 $t + 1$ 处的词元，当然不能先看到它。掩码有两种常见的写法，都是错的。运
+# 行之前先想想：各错在哪里？
 # %%
 rng = np.random.default_rng(1)
 T, d = 4, 2
@@ -236,9 +236,9 @@ says("0.276", after_softmax[0].sum())
 # the first row sums to 0.276, and how much is missing tells something about the later tokens. Only $-\infty$
 # *before* softmax does what $M$ says.
 # %% [markdown] lang="zh"
-# 得分为 0 并不等于“没有”（Ben 的例子里见过）：四个查询合起来，有 1.519 的权重落在未来。先做 softmax 再砍，未
-# 来是看不见了，可分母的求和早已把它算了进去：第一行的和只剩 0.276，少了多少，恰恰透露了后面词元的消息。只有在
-# softmax *之前*把得分设为 $-\infty$，才是 $M$ 的意思。
+# 得分为 0 并不等于“没有”（Ben 的例子里见过）：四个查询合起来，有 1.519 的权重落在未来。先做 softmax 再清零，
+# 未来是看不见了，可分母的求和早已把它算了进去：第一行的和只剩 0.276，少了多少，恰恰透露了后面词元的消息。只有
+# 在 softmax *之前*把得分设为 $-\infty$，才是 $M$ 的意思。
 # %% exercise="causal_attention"
 def causal_attention(Q, K, V):
     """Attention of T positions to themselves and those before them.
@@ -265,9 +265,8 @@ def causal_attention(Q, K, V):
 # 用三个位置、每个两个数，一步步走一遍：先向前算到权重和输出，再反向。走到权重时停一下：第一行只能是
 # $(1, 0, 0)$。反向时留意得分的梯度：被掩住的地方恰好是 0，所以怎么训练，查询都用不上未来。
 # %%
-small = [np.array([[1.0, 0], [0, 1], [1, 1]]), np.array([[1.0, 0], [0, 1], [2, 0]]),
-         np.array([[1.0, 2], [3, 4], [5, 6]])]
-step(trace(causal_attention, *small),
+step(trace(causal_attention, np.array([[1.0, 0], [0, 1], [1, 1]]), np.array([[1.0, 0], [0, 1], [2, 0]]),
+           np.array([[1.0, 2], [3, 4], [5, 6]])),
      en="Causal attention of three positions, forward and backward",
      zh="三个位置的因果注意力：前向与反向")
 
@@ -331,8 +330,8 @@ print(split_heads(x3, 2))
 # %% [markdown] lang="zh"
 # ## 注意力不知道什么是先后
 #
-# 再看一眼 $o$ 的公式：它是对 $s$ 求和，而求和不在乎各项的先后。“狗咬人”和“人咬狗”的键和值完全一样。**先猜一猜**：把
-# 前面的词打乱，最后一个查询得到的结果会怎样变？
+# 再看一眼 $o$ 的公式：它是对 $s$ 求和，而求和不在乎各项的先后。“狗咬人”和“人咬狗”的键和值完全一样。**先猜一
+# 猜**：把前面的词打乱，最后一个查询得到的结果会怎样变？
 # %%
 order = np.array([2, 0, 3, 1])
 print("in order: ", attend_one(q, K, V))
@@ -353,7 +352,7 @@ print("shuffled: ", attend_one(q, K[order], V[order]))
 # query turned by $t$ and a key turned by $s$ depends on the distance $t - s$ only. Write the turn, then check
 # that.
 # %% [markdown] lang="zh"
-# 什么都没变。所以位置必须自己写进数字里。常见的办法有两种：
+# 什么都没变。所以位置必须另外写进数字里。常见的办法有两种：
 #
 # 1. **学出来的位置**（GPT-2）：再设一张嵌入表，每个位置一行，加到词元的向量上：$x_t = E_{w_t} + P_t$。办法
 #    简单，但位置一旦超出表的长度，就没有对应的行了。
@@ -470,7 +469,7 @@ says("0.0005", by_tanh)
 # 却有影响：成了 1.22。GELU 把 1 变成 0.84，因为正态随机数有 0.84 的概率小于 1；大的数几乎原样放行；-1 只剩下
 # -0.16，-3 几乎什么也不剩（-0.004）。GPT-2 是借助 $\tanh$ 来算的，误差最多 0.0005。
 #
-# 下面是全部代码。参数取自 `minillm.models.GPT`，怎么一步步算则全写在这里，还留了几个开关，用来重现那些常见的
+# 下面是全部代码。参数取自 `minillm.models.GPT`，每一步怎么算则全写在这里，还留了几个开关，用来重现那些常见的
 # 错。
 # %%
 def heads_of(layer, x, causal):
@@ -508,9 +507,9 @@ print(f"largest difference from minillm's GPT: {abs(ours.data - model(some).data
 # their way through 12 blocks? Compare the positions with each other: a mean cosine of 0 says that they point
 # in all directions, 1 that they are all alike.
 # %% [markdown] lang="zh"
-# 除了舍入误差，这两个函数与包里的模型结果一致。现在拨一个开关：`residual=False`，让每个分支*替换*原来的内容，
-# 而不是相加。12 个词元穿过 12 个块，会变成什么样？把各个位置的向量两两比较：平均余弦为 0，说明方向各不相同；
-# 为 1，说明全都一个样。
+# 这两个函数与包里的模型结果一致，只差一点舍入误差。现在拨一个开关：`residual=False`，让每个分支*替换*原来的内
+# 容，而不是相加。12 个词元穿过 12 个块，会变成什么样？把各个位置的向量两两比较：平均余弦为 0，说明方向各不相
+# 同；为 1，说明全都一个样。
 # %%
 def likeness(model, ids, residual):
     """Mean cosine between the positions of a text, after each block."""
@@ -838,7 +837,7 @@ says("12", positions_cached)
 # Try next: let `texts` hold the digits *sorted* instead of backwards (`np.sort(digits, axis=1)`), with
 # `n_head=2` and `steps=400`. What does the heat map show now, when the place depends on the content?
 # %% [markdown] lang="zh"
-# 除了舍入误差，logits 完全一样，而处理的位置从 57 个减到 12 个。写 $T$ 个词元，原来约需 $T^2 / 2$ 个位置，现
+# 除去舍入误差，logits 完全一样，而处理的位置从 57 个减到 12 个。写 $T$ 个词元，原来约需 $T^2 / 2$ 个位置，现
 # 在只需 $T$ 个；第 17 课会在真正的模型上用它。
 #
 # ## 小结

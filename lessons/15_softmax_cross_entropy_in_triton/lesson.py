@@ -7,8 +7,8 @@
 # %% [markdown] lang="en"
 # ## The question
 #
-# You know the loss (section 4.1) and its gradient from lesson 2. For one row of logits $x_1, \dots, x_V$ with
-# the label $y$:
+# You know the loss (section 4.1 of the article) and its gradient from lesson 2. For one row of logits
+# $x_1, \dots, x_V$ with the label $y$:
 #
 # $$L = \log \sum_j e^{x_j} - x_y, \qquad \frac{\partial L}{\partial x_j} = p_j - [j = y],
 # \qquad p_j = \frac{e^{x_j}}{\sum_k e^{x_k}}$$
@@ -24,7 +24,7 @@
 # %% [markdown] lang="zh"
 # ## 要回答的问题
 #
-# 损失函数（4.1 节）和它的梯度，第 2 课已经讲过。对一行 logits $x_1, \dots, x_V$ 和标签 $y$：
+# 损失函数（文章 4.1 节）和它的梯度，第 2 课已经讲过。对一行 logits $x_1, \dots, x_V$ 和标签 $y$：
 #
 # $$L = \log \sum_j e^{x_j} - x_y, \qquad \frac{\partial L}{\partial x_j} = p_j - [j = y],
 # \qquad p_j = \frac{e^{x_j}}{\sum_k e^{x_k}}$$
@@ -364,11 +364,12 @@ step(stepped, en="The online softmax of 1, 3, 2, 5 in pieces of two; on the way 
 
 s1 = np.exp(1.0 - 3) + 1
 s2 = s1 * np.exp(3.0 - 5) + np.exp(2.0 - 5) + 1
+uncorrected = s1 + np.exp(2.0 - 5) + 1
+print(f"by hand: s is {s1:.3f}, then {s2:.3f}; not corrected, {uncorrected:.3f}")
 says("1.135", s1)
 says("1.203", s2)
 says("5.185", 5 + np.log(s2))
 says("88.7", np.log(np.finfo(np.float32).max))
-uncorrected = s1 + np.exp(2.0 - 5) + 1
 says("2.185", uncorrected)
 says("5.782", 5 + np.log(uncorrected))
 assert np.isclose(online_numpy(row), np.log(np.sum(np.exp(row))))

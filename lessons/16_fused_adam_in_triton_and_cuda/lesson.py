@@ -7,7 +7,7 @@
 # %% [markdown] lang="en"
 # ## The question
 #
-# Adam (section 4.3) is five lines, and no element of them needs its neighbour:
+# Adam (section 4.3 of the article) is five lines, and no element of them needs its neighbour:
 #
 # $$m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \qquad v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2$$
 #
@@ -24,7 +24,7 @@
 # %% [markdown] lang="zh"
 # ## 要回答的问题
 #
-# Adam（4.3 节）只有五行，而且每个元素都用不着它的邻居：
+# Adam（文章 4.3 节）只有五行，而且每个元素都用不着它的邻居：
 #
 # $$m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \qquad v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2$$
 #
@@ -78,8 +78,9 @@ from minillm.stepper import trace
 #
 # **先猜一猜**：每个 float32 参数，NumPy 一共要读写多少字节？而不论怎么写程序，最少要搬多少？
 # %%
-three = (np.array([1.0, -2.0, 0.5]), np.array([0.1, -0.3, 0.2]), np.zeros(3), np.zeros(3), 1)
-step(trace(formulas.adam_step, *three), en="One step of Adam for three parameters, from zero moments",
+step(trace(formulas.adam_step, np.array([1.0, -2.0, 0.5]), np.array([0.1, -0.3, 0.2]), np.zeros(3),
+           np.zeros(3), 1),
+     en="One step of Adam for three parameters, from zero moments",
      zh="三个参数的一步 Adam，矩从零开始")
 
 
@@ -125,6 +126,8 @@ op_by_op, fused_bytes = lines.sum(), 4 * (2 + 2 + 2 + 1)  # theta, m, v: read an
 print(f"all    {op_by_op:4.0f} bytes, {Counted.operations} operations; fused {fused_bytes}")
 
 rate = 3.35e12  # bytes a second, from the H100's data sheet
+print(f"a billion parameters: {1e9 * op_by_op / rate * 1e3:.1f} ms a step, fused "
+      f"{1e9 * fused_bytes / rate * 1e3:.1f} ms")
 says("14", Counted.operations)
 says("128", op_by_op)
 says("28", fused_bytes)

@@ -437,6 +437,7 @@ says("1%", lens[27])
 says("29", 28 + 1)
 says("7%", lens[28])
 jump, sink = int(np.argmax(sizes[:, 0] > 100)), int(np.argmax(on_first))
+print(f"the first token grows at block {jump + 1}; most weight on it at block {sink + 1}")
 says("12", jump + 1)
 says("946", sizes[jump, 0])
 says("21", sink + 1)
@@ -474,9 +475,9 @@ picture(fig, name="lens",
 # Six mistakes: the other pairing of rotary positions, no positions at all, keys given to heads in the order
 # `0 1 2 0 1 2`, scores not scaled, no mask, gate and up swapped. **Predict:** which of them still say " Paris"?
 #
-# One answer is a thin test, so also take the loss of a whole text (section 4.1): the mean of $-\log p$ of
-# each token, given those before it. $e^L$ is the **perplexity**: among how many equally likely tokens the
-# model seems to choose. Thanks to the mask one pass gives both.
+# One answer is a thin test, so also take the loss of a whole text (article, section 4.1): the mean of
+# $-\log p$ of each token, given those before it. $e^L$ is the **perplexity**: among how many equally likely
+# tokens the model seems to choose. Thanks to the mask one pass gives both.
 # %% [markdown] lang="zh"
 # 答案出现得很晚：30 个块走完 28 个才有 1%，走完 29 个是 7%。还有一件小例子里看不到的事：到第 12 块，*第一
 # 个*词元的残差流突然跳到 946，是别人的上百倍。从此以后，多数没什么可查的头都去看它：在第 21 块，最后一个词元
@@ -488,8 +489,8 @@ picture(fig, name="lens",
 # 六种错误：旋转位置用了另一种配对；完全没有位置；键值头按 `0 1 2 0 1 2` 的次序分给查询头；得分没有缩放；没有
 # 掩码；门和 up 对调。**先猜一猜**：哪几种仍会回答“ Paris”？
 #
-# 只看一个答案太单薄，所以再算一整段文本的损失（4.1 节）：每个词元在前文之下的 $-\log p$，取平均。$e^L$ 就是
-# **困惑度**：模型好像是在多少个等可能的词元里挑一个。多亏有掩码，一遍就能得到这两样。
+# 只看一个答案太单薄，所以再算一整段文本的损失（文章 4.1 节）：每个词元在前文之下的 $-\log p$，取平均。$e^L$
+# 就是**困惑度**：模型好像是在多少个等可能的词元里挑一个。多亏有掩码，一遍就能得到这两样。
 # %%
 text = ("The capital of France is Paris. It lies on the river Seine, and millions of people come every "
         "year to see its museums and its old streets.")
