@@ -2,7 +2,9 @@
 
 import errno
 import os
+import re
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +18,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, *, flush: bool =
 
     A temporary file in the same folder is written and flushed to the disk; renaming it over `path`
     is the one step that counts; then the folder is flushed, so that the rename outlives a power
-    cut too. A temporary file that an earlier, killed write left behind is removed first.
+    cut too. A temporary file that an earlier, killed write left behind is removed first, unless `flush` is
+    False. A file that is there keeps its mode; a symbolic link stays one, and its target is replaced.
 
     Args:
         path: the file; its folder exists.
@@ -26,15 +29,15 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, *, flush: bool =
     Raises:
         UserError: the system refuses; the temporary file is removed.
     """
-    path = Path(path)
-    prefix, suffix = f".{path.name}.", ".tmp"
-    temporary = path.with_name(f"{prefix}{os.getpid()}-{secrets.token_hex(4)}{suffix}")
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        for entry in path.parent.iterdir():
-            if entry.name.startswith(prefix) and entry.name.endswith(suffix):
-                entry.unlink(missing_ok=True)
+        if flush:
+            _tidy(path)
         try:
             with open(temporary, "xb") as file:
+                with suppress(FileNotFoundError):
+                    os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
                 file.write(data)
                 if flush:
                     file.flush()
@@ -55,6 +58,28 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, *, flush: bool =
                 os.close(folder)
 
 
+def _tidy(path: Path) -> None:
+    """Remove what writes of this very file left behind when they were killed."""
+    left = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-[0-9a-f]{{8}}\.tmp")
+    for name in os.listdir(path.parent):
+        if (found := left.fullmatch(name)) and not _alive(int(found[1])):
+            with suppress(OSError):
+                (path.parent / name).unlink()
+
+
+def _alive(pid: int) -> bool:
+    """Whether there is such a process: it may be writing still."""
+    if os.name == "nt":  # there a signal of 0 would end it; a file that is open cannot be removed anyway
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
 def cannot_write(path: Path, error: OSError) -> str:
     """One line on why `path` cannot be written and what to do."""
     shown = repr(str(path))
@@ -63,6 +88,6 @@ def cannot_write(path: Path, error: OSError) -> str:
             f"the disk is full, {shown} was not written (what it held is intact): free some space,"
             " then run again"
         )
-    if error.errno == errno.ENOENT:
+    if error.errno == errno.ENOENT and not path.parent.exists():
         return f"cannot write {shown}: there is no folder {str(path.parent)!r}; make it first"
     return f"cannot write {shown} ({error.strerror or error}): check the folder and its permissions"

@@ -86,8 +86,12 @@ def test_unwritable_places(tmp_path):
 
 
 def test_leftovers_of_killed_writes_are_removed_and_nothing_else(tmp_path):
-    leftover = tmp_path / ".c.safetensors.123-abcd.tmp"
-    others = [".c.safetensors", ".d.safetensors.123-abcd.tmp", "c.safetensors.tmp"]
+    pid = subprocess.Popen([sys.executable, "-c", ""])
+    pid.wait()
+    leftover = tmp_path / f".c.safetensors.{pid.pid}-0123abcd.tmp"
+    others = [".c.safetensors", f".d.safetensors.{pid.pid}-0123abcd.tmp", "c.safetensors.tmp",
+              f".c.safetensors.html.{pid.pid}-0123abcd.tmp", ".c.safetensors.mine.tmp",
+              f".c.safetensors.{os.getppid()}-0123abcd.tmp"]  # the last is being written
     for name in (leftover.name, *others):
         (tmp_path / name).write_bytes(b"half")
     save_checkpoint(tmp_path / "c.safetensors", {}, {"step": 1})
@@ -99,6 +103,31 @@ def test_new_file_has_the_mode_the_user_asked_for(tmp_path):
     save_checkpoint(tmp_path / "a", {}, {})
     (tmp_path / "b").write_bytes(b"")
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_a_file_keeps_its_mode_and_a_link_its_target(tmp_path):
+    kept, link = tmp_path / "marks", tmp_path / "link"
+    kept.write_bytes(b"old")
+    kept.chmod(0o600)
+    link.symlink_to(kept)
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert kept.read_bytes() == b"new"
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_writers_of_one_file_do_not_disturb_each_other(tmp_path):
+    code = """
+        import sys
+        from minillm.files import write_atomically
+        for i in range(200):
+            write_atomically(sys.argv[1], bytes(1000))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "x")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    writers = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) for _ in range(2)]
+    assert [(w.communicate(timeout=100)[1], w.returncode) for w in writers] == [(b"", 0)] * 2
+    assert names(tmp_path) == ["x"]
 
 
 # --- processes that die (forked from one that has NumPy loaded: a new one takes too long)
