@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minillm.errors import UserError
 
-EVENTS = ("at", "solved", "hint", "reset")
+EVENTS = ("at", "checked", "solved", "hint", "reset")
 _LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)  (\w+)  (\S+)(?:  (\S+))?\s*")
 HEAD = "# Your progress, a line an event. `minillm learn` adds to it and never changes what is here.\n"
 
@@ -23,6 +23,7 @@ class Progress:
         at: (slug, exercise) where the learner is, or None before the first lesson.
         solved: (slug, exercise) of what was right.
         hints: (slug, exercise) -> how many hints were shown.
+        checked: (slug, exercise) of the last check, or None where the learner has moved on since.
         unreadable: numbers of the lines that say nothing; they stay in the file.
     """
 
@@ -30,6 +31,7 @@ class Progress:
     at: tuple[str, str] | None = None
     solved: set[tuple[str, str]] = field(default_factory=set)
     hints: dict[tuple[str, str], int] = field(default_factory=dict)
+    checked: tuple[str, str] | None = None
     unreadable: list[int] = field(default_factory=list)
 
     @classmethod
@@ -46,20 +48,20 @@ class Progress:
             return progress
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}); move it away to begin anew") from None
-        events = []
+        # The order of the lines counts, not their times: clocks step back, for summer time or a journey.
         for number, line in enumerate(text.splitlines(), 1):
             match = _LINE.fullmatch(line)
             if match and match[2] in EVENTS:
-                events.append(match.groups())
+                progress._take(match[2], (match[3], match[4] or ""))
             elif line.strip() and not line.startswith("#"):
                 progress.unreadable.append(number)
-        for _, event, slug, exercise in sorted(events, key=lambda e: e[0]):  # after a merge, by time
-            progress._take(event, (slug, exercise or ""))
         return progress
 
     def _take(self, event: str, place: tuple[str, str]) -> None:
         if event == "at":
-            self.at = place
+            self.at, self.checked = place, None
+        elif event == "checked":
+            self.checked = place
         elif event == "solved":
             self.solved.add(place)
         elif event == "hint":
@@ -69,15 +71,18 @@ class Progress:
                 self.solved.discard(known)
 
     def add(self, event: str, place: tuple[str, str], now: datetime | None = None) -> None:
-        """Write an event at the file's end.
+        """Write an event at the file's end, with a time no earlier than those before it.
 
         Raises:
             UserError: the file cannot be written.
         """
         when = f"{now or datetime.now():%Y-%m-%d %H:%M:%S}"
-        line = "  ".join(filter(None, [when, event, *place])) + "\n"
         try:
             with self.path.open("ab+") as file:
+                file.seek(0)
+                lines = file.read().decode("utf-8", errors="replace").splitlines()
+                times = [match[1] for match in map(_LINE.fullmatch, lines) if match]
+                line = "  ".join(filter(None, [max([when, *times[-1:]]), event, *place])) + "\n"
                 file.seek(0, 2)
                 if file.tell() == 0:
                     line = HEAD + line

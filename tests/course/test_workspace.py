@@ -141,15 +141,32 @@ def test_progress_is_read_as_written(tmp_path):
 def test_a_damaged_progress_file_loses_nothing(tmp_path):
     path = tmp_path / "progress.txt"
     damaged = (b"2026-01-01 10:00:00  solved  01_a  f\n<<<<<<< HEAD\n\xff\xfe\x00 2026\n"
-               b"2026-01-01 10:00:02  at  01_a  g\n=======\n2026-01-01 10:00:01  at  01_a  f\nopen line")
+               b"2026-01-01 10:00:01  at  01_a  f\n=======\n2026-01-01 10:00:02  at  01_a  g\nopen line")
     path.write_bytes(damaged)
     progress = Progress.read(path)
-    assert progress.at == ("01_a", "g")  # the later one, wherever it stands after a merge
+    assert progress.at == ("01_a", "g")
     assert progress.solved == {("01_a", "f")}
     assert progress.unreadable == [2, 3, 5, 7]
     progress.add("solved", ("01_a", "g"))
     assert path.read_bytes().startswith(damaged + b"\n2")
     assert Progress.read(path).solved == {("01_a", "f"), ("01_a", "g")}
+
+
+def test_a_clock_that_goes_back_loses_nothing(tmp_path):
+    """As where summer time ends, or the learner travels west."""
+    path = tmp_path / "progress.txt"
+    noon = datetime(2026, 10, 25, 12)
+    progress = Progress.read(path)
+    for event, exercise, hours in (("at", "f", 0), ("reset", "f", 0), ("solved", "f", -1), ("at", "g", -1),
+                                   ("checked", "h", -2), ("at", "i", 1)):
+        progress.add(event, ("01_a", exercise), noon + timedelta(hours=hours))
+        assert Progress.read(path) == progress
+    assert (progress.at, progress.solved, progress.checked) == (("01_a", "i"), {("01_a", "f")}, None)
+    times = [line[:19] for line in path.read_text().split("\n")[1:-1]]
+    assert times == ["2026-10-25 12:00:00"] * 5 + ["2026-10-25 13:00:00"]
+    back = path.read_text().replace("12:00:00  at  01_a  g", "09:00:00  at  01_a  g")
+    path.write_text(back.replace("13:00:00  at  01_a  i", "08:00:00  at  01_a  i"))
+    assert Progress.read(path).at == ("01_a", "i")  # a file that an older minillm wrote
 
 
 def test_progress_that_is_no_file(tmp_path):

@@ -45,11 +45,11 @@ and the next submission is graded as if it had never been.
 
 - It is no boundary against a fault in the kernel. Grade on a machine, or in a virtual machine, that holds
   nothing else of value.
-- Hidden *inputs* always reach the worker, so a submission can print them. Every student has other numbers, at
-  every test.
-- What a test works out inside the worker can be forged there: a test whose right answer can be read off its
-  inputs ("the arguments stay as they are") is worth its points only against honest students. How a number was
-  computed cannot be seen: NumPy in place of a kernel gives the same numbers.
+- Hidden *inputs* always reach the worker. What it prints is shown to the teacher alone, but the message of an
+  exception can carry a few of them to the student. Every student has other numbers, at every test.
+- What a test works out inside the worker can be forged there, so tests return arrays that nobody knows
+  beforehand, and flags and counts only beside them. How a number was computed cannot be seen: NumPy in place
+  of a kernel gives the same numbers, and the guards that notice a kernel's stray writes are in the worker too.
 - What a worker says of its time is not believed: the grader measures. Points for speed still depend on a
   quiet machine.
 - With the limits alone (macOS, or a kernel without Landlock, namespaces and seccomp, for an ordinary user)
