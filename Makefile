@@ -40,7 +40,7 @@ test: .venv/.stamp-test ## every test, the slow ones too; the Triton kernels on 
 
 # LANGUAGE counts only where it is typed: gettext has an environment variable of that name.
 learn: .venv/.stamp-core ## the course in the terminal, in a folder of your own (COURSE=my-course LANGUAGE=zh)
-	@if [ -d $(COURSE) ]; then cd $(COURSE) && $(CURDIR)/$(BIN)/minillm learn $(LEARN_LANG); \
+	@if [ -d $(COURSE) ]; then cd $(COURSE) && MINILLM_LEARN_CD=$(COURSE) $(CURDIR)/$(BIN)/minillm learn $(LEARN_LANG); \
 	else $(BIN)/minillm learn start $(COURSE) $(LEARN_LANG); fi
 
 site: .venv/.stamp-site ## all lessons as pages in English and Chinese, with steppers and notebooks, in site/

@@ -8,6 +8,7 @@ interpreter's builder of each load and store.
 from __future__ import annotations
 
 import ast
+import ctypes
 import functools
 import linecache
 import os
@@ -16,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import CodeType, FrameType
+from types import CodeType, FrameType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,18 +26,23 @@ from kernels import guards
 from kernels.arrays import View
 
 LIMIT = 20_000  # lines that a recording may have
+# What Triton calls the atomic operations that have several kinds, by their short names.
+OPERATIONS = {"fadd": "add", "umax": "max", "umin": "min", "xchg": "exchange"}
 
 
 @dataclass
 class Access:
-    """A load or a store.
+    """A load, a store, or an atomic operation.
 
     Attributes:
-        kind: "load" or "store".
+        kind: "load", "store" or "atomic".
         array: name of the kernel's argument, or "" for an address in none of them.
         offsets: in elements from the argument's first (bytes, where there is none); shape of the block.
         mask: which of them are really touched, or None for all.
-        values: what was loaded or stored; float32 for bfloat16.
+        values: what was loaded or stored, or given to the atomic operation; float32 for bfloat16.
+        operation: of an atomic, what it does: "add", "max", "exchange", "cas" and so on.
+        before: of an atomic, what each element held before its turn; 0 where it is not touched.
+        after: of an atomic, what each element holds after all of them.
     """
 
     kind: str
@@ -44,6 +50,9 @@ class Access:
     offsets: np.ndarray
     mask: np.ndarray | None
     values: np.ndarray
+    operation: str = ""
+    before: np.ndarray | None = None
+    after: np.ndarray | None = None
 
     @property
     def touched(self) -> np.ndarray:
@@ -142,7 +151,7 @@ def trace_kernel(kernel: Any, grid: int, /, *args: Any, **more: Any) -> KernelRe
     """
     from .triton_runner import run_triton
 
-    with recording_kernels() as found:
+    with _recording() as found:
         run_triton(kernel, grid, *args, **more)
     if not found.launches:
         raise RuntimeError("the kernel ran on a GPU: give it arrays on the CPU to step through it")
@@ -151,11 +160,24 @@ def trace_kernel(kernel: Any, grid: int, /, *args: Any, **more: Any) -> KernelRe
 
 @contextmanager
 def recording_kernels() -> Iterator[KernelRecording]:
-    """Record every kernel that Triton's interpreter runs inside, in this thread.
+    """Record every kernel that `run_triton` or an op with backend="triton" runs inside, in this thread, on
+    arrays on the CPU. `kernel[grid](...)`, Triton's own launch, is not seen.
 
         with recording_kernels() as r:
             kernels.softmax_cross_entropy(logits, labels, backend="triton")
+
+    Raises:
+        RuntimeError: no kernel was recorded.
     """
+    with _recording() as found:
+        yield found
+    if not found.launches:
+        raise RuntimeError("no kernel was recorded: run it with kernels.testing.run_triton(kernel, grid, "
+                           "...), not kernel[grid](...), on arrays on the CPU")
+
+
+@contextmanager
+def _recording() -> Iterator[KernelRecording]:
     from kernels.triton import interpreter
 
     recorder = _Recorder()
@@ -284,10 +306,25 @@ class _Recorder:
             self._accessed("store", ptrs, mask, value)
             return made
 
-        # plain loads and stores come through the masked ones
-        return {"create_masked_load": masked_load, "create_masked_store": masked_store}
+        rmw, cas = builder.create_atomic_rmw, builder.create_atomic_cas
 
-    def _accessed(self, kind: str, pointers: Any, mask: Any, values: Any) -> None:
+        def atomic_rmw(operation: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+            made = rmw(operation, pointers, value, mask, *rest)
+            name = str(getattr(operation, "name", operation)).lower()
+            self._accessed("atomic", pointers, mask, value, OPERATIONS.get(name, name), made)
+            return made
+
+        def atomic_cas(pointers: Any, compared: Any, value: Any, *rest: Any) -> Any:
+            made = cas(pointers, compared, value, *rest)
+            self._accessed("atomic", pointers, None, value, "cas", made)
+            return made
+
+        # plain loads and stores come through the masked ones
+        return {"create_masked_load": masked_load, "create_masked_store": masked_store,
+                "create_atomic_rmw": atomic_rmw, "create_atomic_cas": atomic_cas}
+
+    def _accessed(self, kind: str, pointers: Any, mask: Any, values: Any, operation: str = "",
+                  before: Any = None) -> None:
         if not self._open:
             return
         seen = None if mask is None else np.broadcast_to(mask.data.astype(bool), pointers.data.shape).copy()
@@ -295,7 +332,12 @@ class _Recorder:
             seen = None
         array, offsets = self._located(pointers, seen)
         numbers = np.broadcast_to(_numbers(values), offsets.shape).copy()
-        self._open[-1].accesses.append(Access(kind, array, offsets, seen, numbers))
+        access = Access(kind, array, offsets, seen, numbers, operation)
+        if before is not None:
+            found = np.broadcast_to(_numbers(before), offsets.shape)
+            access.before = found.copy() if seen is None else np.where(seen, found, found.dtype.type(0))
+            access.after = _held(before, pointers.data, seen)
+        self._open[-1].accesses.append(access)
 
     def _located(self, pointers: Any, seen: np.ndarray | None = None) -> tuple[str, np.ndarray]:
         """The argument that pointers go into, and their offsets: in elements, or the addresses themselves.
@@ -328,6 +370,16 @@ def _extents(file: str) -> dict[int, tuple[int, int]]:
             last = max(node.lineno, body[0].lineno - 1) if body else node.end_lineno or node.lineno
             found |= dict.fromkeys(range(node.lineno, last + 1), (node.lineno, last))
     return found
+
+
+def _held(like: Any, addresses: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
+    """What memory holds at addresses, as numbers like those of a handle; 0 where it is not touched."""
+    found = np.zeros(addresses.shape, like.data.dtype)
+    for at in np.ndindex(addresses.shape):
+        if seen is None or seen[at]:
+            there = ctypes.string_at(int(addresses[at]), found.dtype.itemsize)
+            found[at] = np.frombuffer(there, found.dtype)[0]
+    return _numbers(SimpleNamespace(data=found, dtype=like.dtype))
 
 
 def _is_pointer(handle: Any) -> bool:

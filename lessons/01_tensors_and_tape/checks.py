@@ -23,6 +23,7 @@ def functions(rng):
     yield sum_of_cubes, np.array([1.0, -2.0, 0.5]), 1e-3
     yield weighted_tanh, rng.normal(size=(2, 3)), 1e-3
     yield sum_of_cubes, np.array(1.5), 1e-3
+    yield weighted_tanh, np.arange(8.0).reshape(2, 2, 2) / 8, 0.125
 
 
 def numerical_gradient(f, x, h=1e-5):
@@ -148,6 +149,34 @@ def into_x(f, x, h=1e-5):
     return grad
 
 
+def axes(ndim, f, x, h):
+    """The gradient with a loop for each axis: for one axis, or for two."""
+    if ndim == 1:
+        return first_axis(f, x, h)
+    g = np.zeros_like(x)
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            up, down = x.copy(), x.copy()
+            up[i, j] += h
+            down[i, j] -= h
+            g[i, j] = (f(up) - f(down)) / (2 * h)
+    return g
+
+
+def one_axis_or_two(f, x, h=1e-5):
+    return axes(min(x.ndim, 2), f, x, h)
+
+
+def one_axis_or_two_exactly(f, x, h=1e-5):
+    if x.ndim not in (1, 2):
+        raise ValueError("not enough values to unpack")  # as `rows, columns = x.shape` does
+    return axes(x.ndim, f, x, h)
+
+
+def one_axis_or_two_else_zeros(f, x, h=1e-5):
+    return axes(x.ndim, f, x, h) if x.ndim in (1, 2) else np.zeros_like(x)
+
+
 def in_place(f, x, h=1e-5, back=True):
     grad = np.zeros_like(x)
     for i in np.ndindex(x.shape):
@@ -242,6 +271,13 @@ NUMERICAL = Exercise(
             "`f(up) - f(down) / (2 * h)` divides f(down) alone: put the difference into parentheses, (f(up) - "
             "f(down)) / (2 * h).",
             "`f(up) - f(down) / (2 * h)` 只除了 f(down)：要给差加上括号，(f(up) - f(down)) / (2 * h)。"),
+        **{key: (function,
+            "the loops are written for one axis and for two: x may have any number of them, none and three "
+            "among them. np.ndindex(x.shape) gives the index of every number, whatever the shape.",
+            "循环只是为一个轴和两个轴写的：x 可以有任意个轴，也可能一个都没有，或者有三个。不论什么形状，"
+            "np.ndindex(x.shape) 都会逐个给出每个数的下标。") for key, function in (
+                ("one_axis_or_two", one_axis_or_two), ("one_axis_or_two_exactly", one_axis_or_two_exactly),
+                ("one_axis_or_two_else_zeros", one_axis_or_two_else_zeros))},
         "times_h_by_row": (lambda f, x, h=1e-5: h * h * first_axis(f, x, h),
             "two mistakes: `/ 2 * h` divides by 2 and then multiplies by h, write `/ (2 * h)`; and "
             "`range(len(x))` counts rows, np.ndindex(x.shape) gives the index of every single element.",
@@ -342,6 +378,12 @@ def small(swapped=False):
     return [x, a, b, add("y", b, a) if swapped else add("y", a, b)]
 
 
+def of_three():
+    x, y, z = (Value(name, data) for name, data in (("x", 2.0), ("y", 3.0), ("z", 5.0)))
+    product = Value("p", 30.0, (x, y, z), (15.0, 10.0, 6.0), "x * y * z")
+    return [x, y, z, product]
+
+
 def doubled(n):
     values = [Value("x", 1.5)]
     for k in range(n):
@@ -383,6 +425,7 @@ def roots(rng):
     yield (Value("x", 1.0),)
     yield (doubled(9)[-1],)
     yield (tangled(rng, 12)[-1],)
+    yield (of_three()[-1],)
     yield (chain(5_000)[-1],)
 
 
@@ -419,6 +462,19 @@ def with_the_usual_limit(function, root):
         sys.setrecursionlimit = raise_limit
         raise_limit(before)
     return order, raised
+
+
+def first_two_followed(root):
+    order, opened, stack = [], set(), [(root, False)]
+    while stack:
+        v, close = stack.pop()
+        if close:
+            order.append(v)
+        elif v not in opened:
+            opened.add(v)
+            stack.append((v, True))
+            stack.extend((u, False) for u in v.inputs[:2])
+    return order
 
 
 def examined(function, root):
@@ -667,6 +723,10 @@ ORDER = Exercise(
             "recursion: a chain of 5,000 operations has no room for it, a stack of your own has.",
             "这是往回走时的次序，根在最前；这里要求根在最后。另外不要用递归：5,000 次运算的长链，嵌套调用"
             "放不下，自己的栈放得下。"),
+        "first_two": (first_two_followed,
+            "only the first two inputs are followed: a Value may have any number of them. Go through all of "
+            "v.inputs.",
+            "只走了前两个输入：一个 Value 可以有任意个输入。要走遍 v.inputs。"),
         "without_root": (lambda root: topological_order(root)[:-1],
             "the root itself is missing: it belongs into the list, at its end.",
             "漏了根自己：它也要列进去，放在最后。"),
@@ -696,6 +756,14 @@ def orders(rng):
     yield (doubled(4),)
     yield (tangled(rng, 12),)
     yield (chain(40),)
+    yield (of_three(),)
+
+
+def first_two(order):
+    order[-1].grad = 1.0
+    for v in reversed(order):
+        for u, d in zip(v.inputs[:2], v.local[:2], strict=True):
+            u.grad += v.grad * d
 
 
 def gradients(function, order):
@@ -845,6 +913,10 @@ BACKWARD = Exercise(
             "you multiply by the input's value: it is the local derivative, from v.local, that counts. "
             "(In a product it is the *other* factor.)",
             "你乘的是输入的值：该乘的是 v.local 里的局部导数。（在乘法里，它是*另一个*因子。）"),
+        "first_two": (first_two,
+            "only the first two inputs get their gradient: a Value may have any number of them. Loop over "
+            "zip(v.inputs, v.local).",
+            "只有前两个输入得到了梯度：一个 Value 可以有任意个输入。请遍历 zip(v.inputs, v.local)。"),
         "added": (lambda order: walk(order, passed=lambda v, d: v.grad + d),
             "along a path the derivatives are multiplied, v.grad * d: the sum is over the uses.",
             "沿着一条路，导数是相乘的，v.grad * d：相加的是各处用途。"),
@@ -865,6 +937,30 @@ def stretched(rng):
     yield rng.normal(size=(4, 2, 3)), (2, 1)
     yield rng.normal(size=(4, 2, 3)), (1, 3)
     yield rng.normal(size=(3, 2)), ()
+    yield rng.normal(size=(2, 4, 3)), (3,)
+    yield rng.normal(size=(2, 3, 4)), (2, 1, 4)
+    yield rng.normal(size=(2, 3, 4)), (1, 1, 4)
+
+
+def one_in_front(g, shape):
+    if not shape:
+        return g.sum()
+    g = g.sum(axis=0) if g.ndim > len(shape) else g
+    for i, n in enumerate(shape):
+        g = g.sum(axis=i, keepdims=True) if n == 1 else g
+    return g
+
+
+def one_stretched(g, shape):
+    g = g.sum(axis=tuple(range(g.ndim - len(shape))))
+    return g.sum(axis=shape.index(1), keepdims=True) if 1 in shape else g
+
+
+def ends_only(g, shape):
+    g = g.sum(axis=tuple(range(g.ndim - len(shape))))
+    for i in {0, len(shape) - 1} if shape else ():
+        g = g.sum(axis=i, keepdims=True) if shape[i] == 1 else g
+    return g
 
 
 def unbroadcast(g, shape):
@@ -949,6 +1045,17 @@ UNBROADCAST = Exercise(
         "in_front_only": (in_front_only,
             "the axes in front are dealt with; those that NumPy stretched from length 1 are not.",
             "前面添的轴处理了，从长度 1 拉伸出来的轴还没有。"),
+        "one_in_front": (one_in_front,
+            "only one axis in front is summed: NumPy may have put in several, g.ndim - len(shape).",
+            "前面只对一个轴求了和：NumPy 可能添了好几个，共 g.ndim - len(shape) 个。"),
+        "one_stretched": (one_stretched,
+            "only the first axis of length 1 is summed, shape.index(1): there may be several. Go through all "
+            "of shape.",
+            "只对第一个长度为 1 的轴求了和，即 shape.index(1)：这样的轴可能有好几个。要走遍整个 shape。"),
+        "ends_only": (ends_only,
+            "only the first and the last axis are asked whether they were stretched: one in between may have "
+            "been. Go through all of shape.",
+            "只看了第一个轴和最后一个轴有没有拉伸：中间的轴也可能被拉伸。要走遍整个 shape。"),
         "ones_only": (ones_only,
             "the axes of length 1 are dealt with; those that NumPy put in front are not.",
             "长度为 1 的轴处理了，NumPy 在前面添的轴还没有。"),

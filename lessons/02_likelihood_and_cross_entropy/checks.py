@@ -127,6 +127,7 @@ def scores(rng):
     yield (rng.normal(size=(4, 5)),)
     yield (np.array([[1000.0, 1001.0, 1002.0], [-1000.0, -1001.0, -1002.0]]),)
     yield (np.array([[2000.0, 0.0, 0.0, 0.0], [-3.0, 0.0, 3.0, 0.5], [700.0, -700.0, 0.0, 1.0]]),)
+    yield (np.array([[0.0, 2000.0, 0.0], [-1000.0, 0.0, 1000.0]]),)
 
 
 def ratio(e, axis=1):
@@ -160,6 +161,11 @@ SOFTMAX = Exercise(
          "e = np.exp(x - np.max(x, axis=1, keepdims=True))，再算 e / np.sum(e, axis=1, keepdims=True)。"),
     ],
     wrong={
+        **{key: (lambda x, j=j: ratio(np.exp(x - x[:, j:][:, :1])),
+            "one fixed column is subtracted from each row: where another logit is far larger, np.exp "
+            "overflows. Subtract the largest of the row, x.max(axis=1, keepdims=True).",
+            "每行减去的是固定的某一列：若别的 logit 比它大得多，np.exp 就会上溢。应减去这一行里最大的，"
+            "x.max(axis=1, keepdims=True)。") for key, j in (("first_column", 0), ("last_column", -1))},
         "as_it_stands": (lambda x: ratio(np.exp(x)),
             "right for small logits; but exp(1000) is inf, and exp(-1000) is 0: subtract the largest of the "
             "row first.",

@@ -41,6 +41,8 @@ def gradient_cases(rng):
     yield cubes, np.array([1.0, 2.0, -1.0]), 0.1
     yield waves, rng.normal(size=(2, 3)), 1e-3
     yield product, rng.normal(size=4), 1e-3
+    yield cubes, np.array(2.0), 0.125
+    yield waves, np.arange(8.0).reshape(2, 2, 2), 0.125
 
 
 def central(f, theta, h=1e-5):
@@ -144,6 +146,34 @@ def into_theta(f, theta, h=1e-5):
         e[i] = h
         g[i] = (f(theta + e) - f(theta - e)) / (2 * h)
     return g
+
+
+def axes(ndim, f, theta, h):
+    """The gradient with a loop for each axis: for one axis, or for two."""
+    if ndim == 1:
+        return first_axis(f, theta, h)
+    g = np.zeros_like(theta)
+    for i in range(theta.shape[0]):
+        for j in range(theta.shape[1]):
+            up, down = theta.copy(), theta.copy()
+            up[i, j] += h
+            down[i, j] -= h
+            g[i, j] = (f(up) - f(down)) / (2 * h)
+    return g
+
+
+def one_axis_or_two(f, theta, h=1e-5):
+    return axes(min(theta.ndim, 2), f, theta, h)
+
+
+def one_axis_or_two_exactly(f, theta, h=1e-5):
+    if theta.ndim not in (1, 2):
+        raise ValueError("not enough values to unpack")  # as `rows, columns = theta.shape` does
+    return axes(theta.ndim, f, theta, h)
+
+
+def one_axis_or_two_else_zeros(f, theta, h=1e-5):
+    return axes(theta.ndim, f, theta, h) if theta.ndim in (1, 2) else np.zeros_like(theta)
 
 
 def in_place(f, theta, h=1e-5, back=True):
@@ -392,6 +422,20 @@ EXERCISES = [
                 "theta has two axes. np.ndindex(theta.shape) gives whole indices.",
                 "`range(theta.size)` 数的是个数，可是 theta 有两个轴时，单独一个下标的 theta[i] 取出的是"
                 "一行。np.ndindex(theta.shape) 给出完整的下标。"),
+            **{key: (function,
+                "the loops are written for one axis and for two: theta may have any number of them, none and three "
+                "among them. np.ndindex(theta.shape) gives the index of every number, whatever the shape.",
+                "循环只是为一个轴和两个轴写的：theta 可以有任意个轴，也可能一个都没有，或者有三个。不论什么形状，"
+                "np.ndindex(theta.shape) 都会逐个给出每个数的下标。") for key, function in (
+                    ("one_axis_or_two", one_axis_or_two), ("one_axis_or_two_exactly", one_axis_or_two_exactly),
+                    ("one_axis_or_two_else_zeros", one_axis_or_two_else_zeros))},
+            "aliased_by_row": (one_array_along(lambda theta: range(len(theta))),
+                "two mistakes: `up = theta` and `down = theta` make no copies, so what is added is taken "
+                "away again, write theta.copy(); and `range(len(theta))` counts rows, "
+                "np.ndindex(theta.shape) gives whole indices.",
+                "有两处错误：`up = theta` 和 `down = theta` 都没有复制，加上去的又被减掉了，应写 "
+                "theta.copy()；而且 `range(len(theta))` 数的是行，np.ndindex(theta.shape) 才给出完整的"
+                "下标。"),
             "aliased_by_number": (one_array_along(lambda theta: range(theta.size)),
                 "two mistakes: `up = theta` and `down = theta` make no copies, so what is added is taken "
                 "away again, write theta.copy(); and theta[i] with one number is a row where theta has two "

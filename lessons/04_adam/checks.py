@@ -10,6 +10,7 @@ def average_cases(rng):
     yield np.array([2.0, 2.0, 2.0]), 0.9
     yield np.array([1.0, -3.0, 0.5, 4.0]), 0.5
     yield rng.normal(size=(6, 2, 3)), 0.99
+    yield np.array([1.0, -2.0, 4.0]), 0.0
 
 
 def averages(gs, beta, start=0.0, new=None, correction=None, fed_back=False):
@@ -143,11 +144,19 @@ def swapped(theta, g, m, v, t, alpha=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
     return right_adam(theta, g, m, v, t, alpha, beta2, beta1, eps)
 
 
+def divided_by_beta(gs, beta):
+    t = np.arange(1.0, len(gs) + 1).reshape(-1, *[1] * (gs.ndim - 1))
+    with np.errstate(all="ignore"):
+        return (1 - beta) * np.cumsum(gs / beta**t, axis=0) * beta**t / (1 - beta**t)
+
+
 def adamw_cases(rng):
     yield (np.array([2.0]), np.array([0.5]), np.zeros(1), np.zeros(1), 1, 0.1, 0.5)
     yield (rng.normal(size=(2, 3)), rng.normal(size=(2, 3)), rng.normal(size=(2, 3)),
            rng.uniform(0.5, 2, size=(2, 3)), 4, 0.2, 0.1)
     yield (rng.normal(size=3), np.zeros(3), np.zeros(3), np.ones(3), 9, 0.3, 0.2)
+    yield (np.array([1.0, -2.0]), np.array([0.5, 3.0]), np.array([0.1, -0.3]), np.array([0.2, 0.4]), 3, 0.2, 0.5,
+           0.5, 0.8, 0.25)
 
 
 def adamw_with(before=lambda theta, alpha, lam: theta, into=lambda g, theta, lam: g,
@@ -160,17 +169,21 @@ def adamw_with(before=lambda theta, alpha, lam: theta, into=lambda g, theta, lam
     return step
 
 
-def lam_for_beta1(theta, g, m, v, t, alpha, lam):
+def lam_for_beta1(theta, g, m, v, t, alpha, lam, beta1=0.9, beta2=0.999, eps=1e-8):
     return right_adam(theta - alpha * lam * theta, g, m, v, t, alpha, lam)
 
 
-def default_rate(theta, g, m, v, t, alpha, lam):
-    return right_adam(theta - alpha * lam * theta, g, m, v, t)
+def handed_on(*names):
+    """AdamW's step with only these of its arguments handed on to adam_step."""
+    def step(theta, g, m, v, t, alpha, lam, beta1=0.9, beta2=0.999, eps=1e-8):
+        given = {"alpha": alpha, "beta1": beta1, "beta2": beta2, "eps": eps}
+        return right_adam(theta - alpha * lam * theta, g, m, v, t, **{name: given[name] for name in names})
+    return step
 
 
-def in_both_places_in_turn(theta, g, m, v, t, alpha, lam):
+def in_both_places_in_turn(theta, g, m, v, t, alpha, lam, beta1=0.9, beta2=0.999, eps=1e-8):
     theta = theta - alpha * lam * theta
-    return right_adam(theta, g + lam * theta, m, v, t, alpha)
+    return right_adam(theta, g + lam * theta, m, v, t, alpha, beta1, beta2, eps)
 
 
 in_both_places = adamw_with(before=lambda theta, alpha, lam: theta - alpha * lam * theta,
@@ -234,6 +247,10 @@ EXERCISES = [
                 "this is the plain mean of all gradients so far: in a moving average the older ones fade, "
                 "by beta a step.",
                 "这是到目前为止所有梯度的普通平均：在滑动平均里，越旧的越淡，每一步乘 beta。"),
+            "divided_by_beta": (divided_by_beta,
+                "right for a beta in between; but beta may be 0, and this divides by a power of it. Keep a "
+                "running m instead, step by step.",
+                "beta 不为 0 时是对的；但 beta 可以是 0，而这里要除以它的幂。应一步一步地更新 m。"),
             "squares": (lambda gs, beta: averages(np.square(gs), beta),
                 "you average the squares: that is v. Here it is m, the average of the gradients "
                 "themselves.",
@@ -412,9 +429,17 @@ EXERCISES = [
                 "and use lam only for the decay.",
                 "把 lam 也传给了 adam_step，占了 beta1 的位置：只传 alpha、beta1、beta2、eps，lam 只用于"
                 "衰减。"),
-            "default_rate": (default_rate,
+            **{key: (handed_on(*names),
                 "alpha was not handed on: adam_step took its default. Pass alpha, beta1, beta2, eps.",
-                "没有把 alpha 传下去：adam_step 用了默认值。要传 alpha、beta1、beta2、eps。"),
+                "没有把 alpha 传下去：adam_step 用了默认值。要传 alpha、beta1、beta2、eps。")
+               for key, names in (("default_rate", ()), ("default_rate_alone", ("beta1", "beta2", "eps")))},
+            **{key: (handed_on(*names),
+                "not all of beta1, beta2 and eps were handed on: adam_step took its defaults. Pass alpha, "
+                "beta1, beta2, eps.",
+                "beta1、beta2、eps 没有全传下去：adam_step 用了默认值。要传 alpha、beta1、beta2、eps。")
+               for key, names in (("default_betas_and_eps", ("alpha",)),
+                                  ("default_betas", ("alpha", "eps")),
+                                  ("default_eps", ("alpha", "beta1", "beta2")))},
             "twice": (adamw_with(lambda theta, alpha, lam: theta - 2 * alpha * lam * theta),
                 "the decay is doubled: it is alpha * lam * theta, without the 2 of a squared penalty.",
                 "衰减多了一倍：应为 alpha * lam * theta，没有平方惩罚求导得到的那个 2。"),

@@ -11,6 +11,8 @@ def share_cases(rng):
     letters = list("ab c")
     yield "".join(rng.choice(letters, 40)), "".join(rng.choice(letters, 30)), 4
     yield "".join(rng.choice(letters, 60)), "aaaa" + "".join(rng.choice(letters, 25)) + "aaaa", 3
+    yield "The cat", "the cat", 3
+    yield "abcd", "xabc", 3
 
 
 def seen_share(train, validation, n, *, shortfall=0, step=1, distinct=False):
@@ -41,6 +43,8 @@ def stop_cases(rng):
     yield np.array([3.0, 2.0, 2.0, 2.0, 1.0]), 2
     yield np.array([5.0, 4.0, 4.5, 4.4, 4.3, 4.2, 3.0, 3.5]), 3
     yield rng.normal(size=12), 3
+    yield np.array([2.0]), 2
+    yield np.array([5e9, 4e9, 6e9, 3e9]), 1
 
 
 def early_stop(losses, patience, *, rule="best", result="best", reset=True):
@@ -76,14 +80,39 @@ def first_counted(losses, patience):
     return best, len(losses) - 1
 
 
+def low_start(losses, patience):
+    low, best, wait = 1e3, 0, 0
+    for i, loss in enumerate(losses):
+        low, best, wait = (loss, i, 0) if loss < low else (low, best, wait + 1)
+        if wait >= patience:
+            return best, i
+    return best, len(losses) - 1
+
+
+def two_measurements(losses, patience):
+    best, wait = 0, 0
+    for i in range(1, len(losses)):
+        best, wait = (i, 0) if losses[i] < losses[best] else (best, wait + 1)
+        if wait == patience:
+            break
+    return best, i
+
+
 def penalty_cases(rng):
     yield np.array([2.0, -0.5, 0.0]), 0.5, 0.1
     yield rng.normal(size=(3, 4)), 0.02, 0.3
 
 
+def without_warning(compute):
+    with np.errstate(all="ignore"):
+        return compute()
+
+
 def threshold_cases(rng):
     yield np.array([2.0, 0.3, -0.05, -1.0]), 0.1
     yield rng.normal(size=(3, 4)), 0.7
+    yield np.array([0.0, -2.0, 1.0]), 1.0
+    yield np.array([0.0, -3.0]), 0.0
 
 
 def soft_threshold(theta, t):
@@ -177,6 +206,12 @@ EXERCISES = [
                 "are no windows. The last one begins at len(validation) - n.",
                 "循环一直走到了文本的末尾，那里剩下不到 n 个字符，不成窗口。最后一个窗口从 "
                 "len(validation) - n 开始。"),
+            "lower_case": (lambda train, validation, n: seen_share(train.lower(), validation.lower(), n),
+                "capital letters were made small: T and t are two characters. Take the texts as they are.",
+                "把大写都变成了小写：T 和 t 是两个不同的字符。文本要原样比较。"),
+            "first_of_train": (lambda train, validation, n: seen_share(train[1:], validation, n),
+                "the first window of the training text is left out: the windows begin at 0.",
+                "训练文本的第一个窗口漏掉了：窗口从 0 开始。"),
             "words": (words,
                 "you compare words: a window is any n characters in a row, text[i:i + n].",
                 "你比的是单词：窗口是任意连续的 n 个字符，text[i:i + n]。"),
@@ -252,6 +287,15 @@ EXERCISES = [
                 "stopped is too large by one: it is the *index* of the last measurement that was made, "
                 "not their number.",
                 "stopped 大了 1：它是最后一次测量的*下标*，不是测量的次数。"),
+            "low_start": (low_start,
+                "the lowest loss so far starts at a fixed number: where all losses are larger, none is ever a "
+                "new low. Start with losses[0], or with np.inf.",
+                "最低值从一个写死的数开始：若所有损失都比它大，就永远没有新低。应从 losses[0] 或 np.inf 开"
+                "始。"),
+            "two_measurements": (two_measurements,
+                "with a single measurement the loop does not run at all, and its variable has no value: "
+                "after the loop, return len(losses) - 1.",
+                "只有一次测量时，循环一圈也不走，循环变量就没有值：循环之后应返回 len(losses) - 1。"),
             "first_counted": (first_counted,
                 "the first measurement is compared with itself, and counts as no new lowest: begin the "
                 "loop at 1.",
@@ -364,6 +408,16 @@ EXERCISES = [
                      "the small ones are 0, but the large ones have to move by t as well (yours is the hard "
                      "threshold).",
                      "小的变 0 了，可大的也要移动 t（你写的是硬阈值）。"),
+            "divided_by_size": (lambda theta, t: without_warning(
+                lambda: theta / np.abs(theta) * np.maximum(np.abs(theta) - t, 0)),
+                "theta / |theta| is the sign, but 0 / 0 is nan where theta is 0: use np.sign.",
+                "theta / |theta| 就是符号，但 theta 为 0 处成了 0 / 0，即 nan：请用 np.sign。"),
+            "share_of_size": (lambda theta, t: without_warning(
+                lambda: theta * np.maximum(1 - t / np.abs(theta), 0)),
+                "t / |theta| is 0 / 0, nan, where both are 0: use np.sign(theta) * np.maximum(np.abs(theta) - "
+                "t, 0).",
+                "theta 与 t 都为 0 时，t / |theta| 是 0 / 0，即 nan：请用 np.sign(theta) * "
+                "np.maximum(np.abs(theta) - t, 0)。"),
             "no_sign": (lambda theta, t: np.maximum(np.abs(theta) - t, 0),
                         "negative parameters came out positive: multiply by the sign.",
                         "负的参数变成了正的：要乘以符号。"),

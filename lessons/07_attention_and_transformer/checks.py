@@ -18,6 +18,10 @@ def one_cases(rng):
            np.array([[10.0, 0], [0, 4], [0, 10], [2, 2]]))
     yield rng.standard_normal(9), rng.standard_normal((5, 9)), rng.standard_normal((5, 3))
     yield np.array([2000.0, 0, 2, 0]), rng.standard_normal((3, 4)), rng.standard_normal((3, 4))
+    values = np.array([[1.0, 2], [3, 4], [5, 6]])
+    yield np.array([2000.0, 0]), np.array([[1.0, 0], [1.001, 0], [-1, 0]]), values
+    yield np.array([2000.0, 0]), np.array([[-1.0, 0], [-1.001, 0], [-2, 0]]), values
+    yield np.array([2000.0, 0]), np.array([[0.001, 0], [0, 0], [-1.5, 0]]), values
 
 
 def attend(q, K, V):
@@ -28,6 +32,19 @@ def overflowing(q, K, V):
     with np.errstate(all="ignore"):
         e = np.exp(K @ q / np.sqrt(q.size))
         return e / e.sum() @ V
+
+
+def shifted(by):
+    def version(q, K, V):
+        a = K @ q / np.sqrt(q.size)
+        with np.errstate(all="ignore"):
+            e = np.exp(a - by(a))
+            return e / e.sum() @ V
+    return version
+
+
+def clipped(low):
+    return lambda q, K, V: overflowing(np.ones(1), np.clip(K @ q / np.sqrt(q.size), low, 700)[:, None], V)
 
 
 ATTEND_ONE = Exercise(
@@ -83,6 +100,18 @@ ATTEND_ONE = Exercise(
         "scaled_afterwards": (lambda q, K, V: softmax(K @ q) @ V / np.sqrt(q.size),
             "the *scores* are divided by sqrt(d), before softmax; here it is the output.",
             "要除以 sqrt(d) 的是*得分*，在 softmax 之前；这里除的是输出。"),
+        **{key: (shifted(by),
+            "what is subtracted before np.exp is not the largest score: where that lies far above or far "
+            "below, np.exp overflows, or all exponentials are 0. Subtract a.max().",
+            "np.exp 之前减去的不是最大的得分：若最大的比它大得多，np.exp 就上溢；小得多，指数就全为 0。应减去 "
+            "a.max()。") for key, by in (
+                ("first_score", lambda a: a[0]), ("last_score", lambda a: a[-1]), ("mean_score", np.mean),
+                ("largest_size", lambda a: np.abs(a).max()), ("not_below_zero", lambda a: max(a.max(), 0.0)))},
+        **{key: (clipped(low),
+            "the scores are cut off, so that two large ones become equal: subtract the largest score before "
+            "np.exp, which changes no weight.",
+            "得分被截断了，两个很大的得分就变得一样：应在 np.exp 之前减去最大的得分，这样权重不变。")
+           for key, low in (("capped", -np.inf), ("clipped", -700.0))},
         "mean": (lambda q, K, V: V.mean(axis=0),
             "every value has the same weight: the weights come from q and the keys.",
             "每个值的权重都一样：权重要由 q 和各个键来定。"),
@@ -102,6 +131,8 @@ def causal_cases(rng):
            np.array([[1.0, 2], [3, 4], [5, 6]]))
     yield rng.standard_normal((5, 4)), rng.standard_normal((5, 4)), rng.standard_normal((5, 3))
     yield 50 * rng.standard_normal((4, 9)), 50 * rng.standard_normal((4, 9)), rng.standard_normal((4, 2))
+    # What is seen lies at -2e4, what is hidden at 1e4 and more: to hide it takes -inf.
+    yield np.full((3, 1), 200.0), np.array([[-100.0], [60.0], [50.0]]), np.array([[1.0, 2], [3, 4], [5, 6]])
 
 
 def causal(Q, K, V):
@@ -166,6 +197,13 @@ def one_sum(Q, K, V):
     return e / e.sum() @ V
 
 
+def lowered(by):
+    def version(Q, K, V):
+        a = Q @ K.T / np.sqrt(Q.shape[1])
+        return softmax(a - by * np.triu(np.ones(a.shape), 1)) @ V
+    return version
+
+
 def rows_are_keys(Q, K, V):
     return softmax(scores_of(K, Q)) @ V
 
@@ -194,6 +232,16 @@ CAUSAL = Exercise(
         "zero_scores": (masked(fill=0.0), "hidden scores are set to 0, and e^0 = 1 is a weight: set them "
                                           "to -inf.",
                         "被掩住的得分设成了 0，而 e^0 = 1 仍有权重：要设成 -inf。"),
+        **{f"filled_{low:g}": (masked(fill=low),
+            "hidden scores are set to a finite number such as -1e4: where all that is seen lies below it, "
+            "the hidden ones win. Set them to -np.inf.",
+            "被掩住的得分设成了一个有限的数，例如 -1e4：若看得见的得分都比它小，反而是被掩住的占了上风。"
+            "要设成 -np.inf。") for low in (-1e3, -1e4)},
+        **{f"lowered_{by:g}": (lowered(by),
+            "a finite number such as 1e4 is taken from the hidden scores: where they are larger than the "
+            "others by more than that, they still win. Set them to -np.inf.",
+            "被掩住的得分只减去了一个有限的数，例如 1e4：若它们比别的得分大得更多，仍然占上风。要设成 "
+            "-np.inf。") for by in (1e3, 1e4)},
         "cut_after_softmax": (masked(after=True),
                               "you cut the weights after softmax: the rows do not sum to 1 any more. Mask "
                               "the scores, before softmax.", "你在 softmax 之后才砍掉权重，各行的和不再是 "
@@ -462,6 +510,7 @@ def tiled_cases(rng):
     values = np.array([[1.0, 2], [3, 4], [5, 6]])
     yield np.array([2000.0, 0]), np.array([[2.0, 0], [1, 0], [1.5, 0]]), values, 1
     yield np.array([2000.0, 0]), np.array([[-2.0, 0], [-1.5, 0], [-1, 0]]), values, 1
+    yield np.array([2e5, 0]), np.array([[-1.0, 0], [-1.5, 0], [-1, 0]]), values, 2
 
 
 def tiles(rescale_l=True, rescale_o=True, use_maximum=True, global_maximum=True, whole=False, divide=True,
@@ -554,6 +603,10 @@ TILED = Exercise(
             "m starts at 0: where all scores are far below 0, every exponential is 0, and so is l. Start "
             "at -np.inf.",
             "m 从 0 开始：如果所有得分都远小于 0，指数就全为 0，l 也是 0。应从 -np.inf 开始。"),
+        "from_low": (tiles(start_m=-1e4),
+            "m starts at a fixed number: where all scores are far below it, every exponential is 0, and so "
+            "is l. Start at -np.inf.",
+            "m 从一个写死的数开始：如果所有得分都远小于它，指数就全为 0，l 也是 0。应从 -np.inf 开始。"),
         "upside_down": (tiles(inverted=True),
             "the factor is upside down: it is e^(m - m'), at most 1, and not e^(m' - m).",
             "因子写反了：应是 e^(m - m')，不超过 1，而不是 e^(m' - m)。"),

@@ -110,6 +110,8 @@ def online_cases(rng):
     yield (5 * rng.standard_normal((3, 50))).astype(np.float32), 16
     yield (300 + 50 * rng.standard_normal((2, 33))).astype(np.float32), 64
     yield (4 * rng.standard_normal((2, 700))).astype(np.float16), 128
+    yield np.array([[-300.0, -301.0, -302.0, -303.0], [-2e4, -2e4, -2e4 - 1, -2e4]], np.float32), 2
+    yield np.array([[-301.0, -300.0, -302.0], [-2e4, -2e4 - 1, -2e4]], np.float32), 2
 
 
 def run_online(function, X, BLOCK):
@@ -240,6 +242,51 @@ def online_from_zero(X, M, S, V, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def online_from_low(X, M, S, V, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    m = -100.0
+    s = 0.0
+    for start in range(0, V, BLOCK):
+        j = start + tl.arange(0, BLOCK)
+        x = tl.load(X + row * V + j, mask=j < V, other=float("-inf")).to(tl.float32)
+        m_new = tl.maximum(m, tl.max(x, axis=0))
+        s = s * tl.exp(m - m_new) + tl.sum(tl.exp(x - m_new), axis=0)
+        m = m_new
+    tl.store(M + row, m)
+    tl.store(S + row, s)
+
+
+@triton.jit
+def online_low_beyond(X, M, S, V, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    m = float("-inf")
+    s = 0.0
+    for start in range(0, V, BLOCK):
+        j = start + tl.arange(0, BLOCK)
+        x = tl.load(X + row * V + j, mask=j < V, other=-100.0).to(tl.float32)
+        m_new = tl.maximum(m, tl.max(x, axis=0))
+        s = s * tl.exp(m - m_new) + tl.sum(tl.exp(x - m_new), axis=0)
+        m = m_new
+    tl.store(M + row, m)
+    tl.store(S + row, s)
+
+
+@triton.jit
+def online_low_throughout(X, M, S, V, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    m = -100.0
+    s = 0.0
+    for start in range(0, V, BLOCK):
+        j = start + tl.arange(0, BLOCK)
+        x = tl.load(X + row * V + j, mask=j < V, other=-100.0).to(tl.float32)
+        m_new = tl.maximum(m, tl.max(x, axis=0))
+        s = s * tl.exp(m - m_new) + tl.sum(tl.exp(x - m_new), axis=0)
+        m = m_new
+    tl.store(M + row, m)
+    tl.store(S + row, s)
+
+
+@triton.jit
 def online_logarithm(X, M, S, V, BLOCK: tl.constexpr):
     row = tl.program_id(0)
     m = float("-inf")
@@ -306,6 +353,7 @@ def grad_cases(rng):
     yield (3 * rng.standard_normal((4, 37))).astype(np.float32), rng.integers(0, 37, 4), 0.25, 16
     yield (200 + rng.standard_normal((2, 30))).astype(np.float32), np.array([29, 0]), 0.5, 32
     yield rng.standard_normal((3, 20)).astype(np.float16), rng.integers(0, 20, 3), 1 / 3, 8
+    yield np.array([[1.0, 3.0, 2.0], [0.0, 0.0, 1.0]], np.float32), np.array([0, 2]), 8.0, 4
 
 
 def run_grad(function, X, Y, scale, BLOCK):
@@ -342,6 +390,17 @@ def grad_no_scale(X, Y, M, S, DX, V, scale, BLOCK: tl.constexpr):
         j = start + tl.arange(0, BLOCK)
         x = tl.load(X + row * V + j, mask=j < V, other=float("-inf")).to(tl.float32)
         d = tl.exp(x - m) / s - tl.where(j == y, 1.0, 0.0)
+        tl.store(DX + row * V + j, d.to(DX.dtype.element_ty), mask=j < V)
+
+
+@triton.jit
+def grad_own_scale(X, Y, M, S, DX, V, scale, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    y, m, s = tl.load(Y + row), tl.load(M + row), tl.load(S + row)
+    for start in range(0, V, BLOCK):
+        j = start + tl.arange(0, BLOCK)
+        x = tl.load(X + row * V + j, mask=j < V, other=float("-inf")).to(tl.float32)
+        d = (tl.exp(x - m) / s - tl.where(j == y, 1.0, 0.0)) / tl.num_programs(0)
         tl.store(DX + row * V + j, d.to(DX.dtype.element_ty), mask=j < V)
 
 
@@ -593,6 +652,21 @@ EXERCISES = [
             "from_zero": (online_from_zero,
                 "m starts at 0, which wins over a row of negative numbers: start at float(\"-inf\").",
                 "m 从 0 开始，碰上一整行负数，0 就成了最大值：应从 float(\"-inf\") 开始。"),
+            "from_low": (online_from_low,
+                "m starts at a number such as -100, which wins over a row that lies lower: only "
+                "float(\"-inf\") is below everything.",
+                "m 从 -100 这样的数开始，碰上整行都更小的数，最大值就成了它：比什么都小的，只有 "
+                "float(\"-inf\")。"),
+            "low_beyond": (online_low_beyond,
+                "places beyond the row come in as a number such as -100, which wins over a row that lies "
+                "lower: load them as `other=float(\"-inf\")`.",
+                "行外的位置以 -100 这样的数参加了计算，碰上整行都更小的数，最大值就成了它：加载时写 "
+                "`other=float(\"-inf\")`。"),
+            "low_throughout": (online_low_throughout,
+                "a number such as -100 stands in for minus infinity, twice: it wins over a row that lies "
+                "lower. Start m at float(\"-inf\"), and load with `other=float(\"-inf\")`.",
+                "两处都用 -100 这样的数代替了负无穷，碰上整行都更小的数，最大值就成了它：m 应从 "
+                "float(\"-inf\") 开始，加载时也写 `other=float(\"-inf\")`。"),
             "same_block": (online_same_block,
                 "each round reads the first block again: the columns are start + tl.arange(0, BLOCK).",
                 "每一轮读的都是第一块：列号应是 start + tl.arange(0, BLOCK)。"),
@@ -644,6 +718,11 @@ EXERCISES = [
                          "这只是 softmax：标签那一列还要减 1。"),
             "no_scale": (grad_no_scale, "the factor `scale` is missing, 1/N of the mean.",
                          "漏了因子 `scale`，也就是求平均的 1/N。"),
+            "own_scale": (grad_own_scale,
+                          "the argument scale is not used: the kernel divides by the number of programs. "
+                          "It is 1/N only for the mean; multiply by the scale that you are given.",
+                          "没有用到参数 scale：内核除以了程序实例的个数。只有求平均时它才是 1/N；应乘传进来的 "
+                          "scale。"),
             "half_scaled": (grad_half_scaled,
                             "only the softmax is scaled, not the 1 that is subtracted: parentheses.",
                             "只有 softmax 乘了 scale，减去的 1 没有乘：缺一对括号。"),

@@ -154,14 +154,15 @@ def adam_cases(rng):
     yield np.ones(3, f32), np.array([1.0, -2.0, 0.5], f32), np.zeros(3, f32), np.zeros(3, f32), 1, 0.1, 1e-8, 4
     yield rng.standard_normal(10).astype(f32), *drawn(rng, 10), 3, 1e-3, 1e-8, 4
     yield (1e-3 * rng.standard_normal(3000)).astype(f32), *drawn(rng, 3000), 20, 1e-3, 1e-4, 256
+    yield rng.standard_normal(10).astype(f32), *drawn(rng, 10), 3, 1e-3, 1e-8, 4, 0.8, 0.99
 
 
-def run_adam(function, THETA, G, M, V, t, alpha, eps, TILE):
+def run_adam(function, THETA, G, M, V, t, alpha, eps, TILE, beta1=0.9, beta2=0.999):
     if not is_kernel(function):
-        return function(THETA, G, M, V, t, alpha=alpha, eps=eps)
+        return function(THETA, G, M, V, t, alpha=alpha, eps=eps, beta1=beta1, beta2=beta2)
     theta, m, v = THETA.copy(), M.copy(), V.copy()
-    run_triton(function, -(-G.size // TILE), theta, G, m, v, G.size, alpha, 0.9, 1 - 0.9, 0.999, 1 - 0.999,
-               1 - 0.9**t, 1 - 0.999**t, eps, TILE=TILE)
+    run_triton(function, -(-G.size // TILE), theta, G, m, v, G.size, alpha, beta1, 1 - beta1, beta2, 1 - beta2,
+               1 - beta1**t, 1 - beta2**t, eps, TILE=TILE)
     return theta, m, v
 
 
@@ -251,6 +252,20 @@ def adam_constants_inside(THETA, G, M, V, n, alpha, beta1, one_minus_beta1, beta
     g = tl.load(G + i, mask=mask)
     m = beta1 * tl.load(M + i, mask=mask) + (1 - beta1) * g
     v = beta2 * tl.load(V + i, mask=mask) + (1 - beta2) * (g * g)
+    update = tl.div_rn(alpha, tl.sqrt_rn(tl.div_rn(v, c2)) + eps) * tl.div_rn(m, c1)
+    tl.store(THETA + i, tl.load(THETA + i, mask=mask) - update, mask=mask)
+    tl.store(M + i, m, mask=mask)
+    tl.store(V + i, v, mask=mask)
+
+
+@triton.jit
+def adam_own_betas(THETA, G, M, V, n, alpha, beta1, one_minus_beta1, beta2, one_minus_beta2, c1, c2, eps,
+                   TILE: tl.constexpr):
+    i = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    mask = i < n
+    g = tl.load(G + i, mask=mask)
+    m = 0.9 * tl.load(M + i, mask=mask) + 0.1 * g
+    v = 0.999 * tl.load(V + i, mask=mask) + 0.001 * (g * g)
     update = tl.div_rn(alpha, tl.sqrt_rn(tl.div_rn(v, c2)) + eps) * tl.div_rn(m, c1)
     tl.store(THETA + i, tl.load(THETA + i, mask=mask) - update, mask=mask)
     tl.store(M + i, m, mask=mask)
@@ -563,6 +578,11 @@ EXERCISES = [
                                  "digits. Use the arguments one_minus_beta1 and one_minus_beta2.",
                                  "差一点点：在内核里算 `1 - beta` 用的是 float32，精度丢了。请用参数 "
                                  "one_minus_beta1 和 one_minus_beta2。"),
+            "own_betas": (adam_own_betas,
+                          "the arguments beta1 and beta2 are not used: fixed numbers stand in the kernel. Use "
+                          "beta1, one_minus_beta1, beta2 and one_minus_beta2.",
+                          "没有用到参数 beta1 和 beta2：内核里写死了数。请用 beta1、one_minus_beta1、beta2 和 "
+                          "one_minus_beta2。"),
             "upwards": (adam_upwards, "theta goes up the gradient: subtract the update.",
                         "theta 沿梯度上升了：更新量要减去。"),
             "no_root": (adam_no_root,

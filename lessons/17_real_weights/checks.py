@@ -156,6 +156,9 @@ def merge_cases(rng):
     yield [str(piece) for piece in rng.permutation(list("aabbccdda"))], dict(RANKS)
     yield list("cabd"), {("c", "a"): 2, ("a", "b"): 1, ("b", "d"): 0}
     yield list("abd"), {("b", "d"): 1, ("a", "b"): 0}
+    yield list("abc"), {("a", "b"): 0, ("b", "c"): 2, ("a", "bc"): 1}
+    yield list("bab"), {("a", "b"): 7, ("b", "a"): 7}
+    yield list("abx"), {("a", "b"): 250_000}
 
 
 def merged(pieces, ranks, choose=min, once=False):
@@ -191,6 +194,26 @@ def as_listed(pieces, ranks):
                 pieces[i:i + 2] = [left + right]
             i += 1
     return pieces
+
+
+def by_text(pieces, ranks):
+    pieces, known = list(pieces), {left + right: rank for (left, right), rank in ranks.items()}
+    while places := [(known[a + b], i) for i, (a, b) in enumerate(pairwise(pieces)) if a + b in known]:
+        _, i = min(places)
+        pieces[i:i + 2] = [pieces[i] + pieces[i + 1]]
+    return pieces
+
+
+def tie_by_letters(pieces, ranks):
+    pieces = list(pieces)
+    while known := [(ranks[pair], pair, i) for i, pair in enumerate(pairwise(pieces)) if pair in ranks]:
+        *_, i = min(known)
+        pieces[i:i + 2] = [pieces[i] + pieces[i + 1]]
+    return pieces
+
+
+def largest_known(pieces, ranks):
+    return merged(pieces, {pair: rank for pair, rank in ranks.items() if rank < 100_000})
 
 
 def fixed_range(pieces, ranks):
@@ -229,6 +252,19 @@ MERGE = Exercise(
         "largest_rank": (lambda p, r: merged(p, r, max), "the largest rank goes first: a small rank means "
                                                          "learned early.",
                          "你先合并了名次最大的：名次小的才是先学到的。"),
+        "by_text": (by_text,
+            "you look up the *joined* text: \"ab\" + \"c\" and \"a\" + \"bc\" are two pairs, and only one of "
+            "them may be in `ranks`. Look up the pair, (left, right).",
+            "你查的是*连起来*的文本：\"ab\" + \"c\" 和 \"a\" + \"bc\" 是两个不同的对，`ranks` 里可能只有一个。"
+            "应当查 (左, 右) 这一对。"),
+        "tie_by_letters": (tie_by_letters,
+            "of different pairs with equal rank you take the first by the alphabet: take the leftmost.",
+            "几个不同的对名次相同时，你按字母次序取了最小的：应取最靠左的。"),
+        "largest_known": (largest_known,
+            "a fixed number stands for \"not in `ranks`\", and a rank may be larger: leave out the pairs that "
+            "are not in `ranks`, or take float(\"inf\").",
+            "你用一个写死的数表示“不在 `ranks` 里”，可是名次可能比它还大：应跳过不在 `ranks` 里的对，或者用 "
+            "float(\"inf\")。"),
         "only_once": (lambda p, r: merged(p, r, once=True), "you merge one pair and stop: go on until no "
                                                             "pair is in `ranks`.",
                       "只合并了一对就停了：要一直做到没有哪一对在 `ranks` 里。"),
@@ -274,6 +310,7 @@ def norm_cases(rng):
     yield 5 * rng.standard_normal((3, 6)) + 2, rng.uniform(0.5, 2, 6)
     yield 1e-3 * rng.standard_normal((2, 4)), rng.uniform(0.5, 2, 4)
     yield np.zeros((2, 3)), np.ones(3), 1e-6
+    yield np.array([[0.3, -0.4], [0.03, 0.04]]), np.array([1.0, 2.0]), 0.01
 
 
 def root(x, eps, mean=np.mean, **how):
@@ -307,10 +344,6 @@ def length_of_mean(x, gain, eps=1e-5):
 
 def multiplied(x, gain, eps=1e-5):
     return gain * x * np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps)
-
-
-def own_eps(x, gain, eps=1e-5):
-    return formulas.rms_norm(x, gain, eps=1e-6)
 
 
 def spread_without_eps(x, gain, eps=1e-5):
@@ -383,9 +416,10 @@ RMS = Exercise(
         "multiplied": (multiplied,
             "you multiply by the root: divide.",
             "你乘了这个根：应当除。"),
-        "own_eps": (own_eps,
-            "the argument eps is not used: some other number stands in the code.",
-            "没有用到参数 eps：代码里写死了另一个数。"),
+        **{f"own_eps_{own:g}": (lambda x, gain, eps=1e-5, own=own: formulas.rms_norm(x, gain, eps=own),
+            "the argument eps is not used: some fixed number stands in the code. Add the eps that you are "
+            "given.",
+            "没有用到参数 eps：代码里写死了一个数。要加的是传进来的 eps。") for own in (1e-5, 1e-6, 1e-8)},
         "spread_without_eps": (spread_without_eps,
             "you divide by the standard deviation, which measures from the mean: here the squares of x "
             "itself are averaged, and eps stands under the root.",
@@ -410,6 +444,8 @@ def nucleus_cases(rng):
     yield np.array([0.1, 0.55, 0.05, 0.3]), 0.3
     yield rng.dirichlet(np.ones(12)), 0.9
     yield rng.dirichlet(np.ones(7)), 1.0
+    yield np.array([0.5, 0.25, 0.15, 0.1]), 0.5  # reached to the last bit
+    yield np.array([0.1, 0.7, 0.2]), 1.0  # which these sum up to but for the last bit
 
 
 def reference(p, top_p):
@@ -436,6 +472,20 @@ def least_first(p, top_p):
     before = np.cumsum(p[order]) - p[order]
     chosen = np.zeros(len(p), bool)
     chosen[order[before < top_p]] = True
+    return keep(p, chosen)
+
+
+def exceeded(p, top_p):
+    order = np.argsort(-p)
+    chosen = np.zeros(len(p), bool)
+    chosen[order[:np.searchsorted(np.cumsum(p[order]), top_p, side="right") + 1]] = True
+    return keep(p, chosen)
+
+
+def first_true(p, top_p):
+    order = np.argsort(-p)
+    chosen = np.zeros(len(p), bool)
+    chosen[order[:np.argmax(np.cumsum(p[order]) >= top_p) + 1]] = True
     return keep(p, chosen)
 
 
@@ -512,6 +562,16 @@ NUCLEUS = Exercise(
         "one_too_many": (lambda p, t: keep(p, ranked(p, lambda s, before: before - np.append(0, s[:-1]) < t)),
             "one token too many is kept: stop as soon as top_p is reached.",
             "多留了一个词元：一达到 top_p 就该停。"),
+        "first_true": (first_true,
+            "np.argmax(cum >= top_p) is 0 where nothing reaches top_p, and rounding may leave the whole sum "
+            "just below 1: then one token alone is kept. Compare before < top_p.",
+            "如果没有一处达到 top_p，np.argmax(cum >= top_p) 就是 0；而舍入会使总和略小于 1，结果只留下一个"
+            "词元。应比较 before < top_p。"),
+        "exceeded": (exceeded,
+            "where the sum is just top_p, you take one token more: *at least* top_p is reached then. "
+            "Compare before < top_p, not <=; np.searchsorted with side=\"left\", not \"right\".",
+            "加起来恰好等于 top_p 时，你又多取了一个：*至少*有 top_p，这时已经达到了。应比较 before < top_p，"
+            "而不是 <=；用 np.searchsorted 时取 side=\"left\"，而不是 \"right\"。"),
         "only_the_kept": (only_the_kept,
             "only the kept ones are left, and one cannot see which they are: return V numbers, 0 for the "
             "others.",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +44,7 @@ class Batch:
         failed: (student, what): the grader itself failed; they are graded again next time.
         unmatched: (source, English, Chinese): submissions that no student was found for.
         missing: ids of the roster's students who handed in nothing.
+        elsewhere: ids of the roster's students who are not in this folder, and were graded before.
         interrupted: it was stopped before all were done; the same command goes on.
     """
 
@@ -53,11 +55,25 @@ class Batch:
     failed: list[tuple[str, str]] = field(default_factory=list)
     unmatched: tuple[tuple[str, str, str], ...] = ()
     missing: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
     interrupted: bool = False
+
+    def add(self, other: Batch) -> None:
+        """Count another folder's batch in."""
+        self.graded += other.graded
+        self.kept += other.kept
+        self.students = sorted({*self.students, *other.students})
+        self.unreadable += other.unreadable
+        self.failed += other.failed
+        self.unmatched += other.unmatched
+        self.missing = tuple(s for s in self.missing if s in other.missing)
+        self.elsewhere = tuple(s for s in self.elsewhere if s in other.elsewhere)
+        self.interrupted |= other.interrupted
 
 
 def grade(assignment: Assignment, submissions: str | Path, journal: Journal, secret: bytes, *,
-          people: Collection[Person] = (), jobs: int = 1, only: Collection[str] = (), again: str = "grader",
+          people: Collection[Person] = (), jobs: int = 1, only: Collection[str] = (),
+          skip: Collection[str] = (), again: str = "grader", others: Mapping[str, str] | None = None,
           progress: Progress | None = None, grade_with: str = GRADE) -> Batch:
     """Grade submissions; what the journal has already is kept.
 
@@ -72,25 +88,34 @@ def grade(assignment: Assignment, submissions: str | Path, journal: Journal, sec
         people: the roster.
         jobs: how many are graded at once, each in a process of its own.
         only: ids of the students to grade; empty for all.
+        skip: ids of students to pass over: their latest submission is in another folder.
         again: what is graded though the journal has a report of the student: "files" if other files were
             handed in; "grader" if other files were handed in, or the assignment or the grader changed; "all"
             for everything.
+        others: file -> id, of the course's other assignments.
         progress: is told how it goes on.
         grade_with: "module:function" in place of grade_submission.
 
     Raises:
-        UserError: there are no submissions, a student of `only` is not among them, or another grading of the
-            course is going on.
+        UserError: there are no submissions, a student of `only` is not among them, they are of another
+            assignment, or another grading of the course is going on.
     """
     if jobs < 1:
         raise UserError(f"jobs = {jobs} must be at least 1")
     if again not in ("files", "grader", "all"):
         raise UserError(f"again = {again!r} must be files, grader or all")
-    with grading_lock(journal.path), open_submissions(submissions, assignment.file, people) as intake:
-        intake = _chosen(intake, only)
+    with grading_lock(journal.path), open_submissions(submissions, assignment.file, people,
+                                                      others) as intake:
+        intake = _chosen(intake, only, skip)
+        where = str(Path(submissions).resolve())
+        found = _looked_through(intake)  # may say that they are another assignment's: nothing is written yet
+        before = set(journal.reported(assignment.id))
+        known = {*before, *journal.seen(assignment.id)}
         batch = Batch(students=[p.student for p in intake.places], unmatched=intake.unmatched,
-                      missing=intake.missing)
-        journal.remember(assignment.id, "submissions", str(Path(submissions).resolve()))
+                      missing=tuple(s for s in intake.missing if s not in known),
+                      elsewhere=tuple(s for s in intake.missing if s in before))
+        journal.remember(assignment.id, "submissions", where)
+        journal.saw(assignment.id, where, found)
         if again == "all":
             journal.mark_stale(assignment.id, batch.students)
         run = _Run(assignment, intake, journal, secret, again, progress, grade_with, batch)
@@ -101,7 +126,32 @@ def grade(assignment: Assignment, submissions: str | Path, journal: Journal, sec
     return batch
 
 
-def _chosen(intake: Intake, only: Collection[str]) -> Intake:
+def _looked_through(intake: Intake) -> dict[str, str]:
+    """Student -> SHA-256 of what was handed in: so that what a stop leaves ungraded is known.
+
+    Raises:
+        UserError: they are submissions of another assignment.
+    """
+    found: dict[str, str] = {}
+    ours, theirs = False, Counter[str]()
+    for place in intake.places:
+        submission = intake.read(place)
+        found[place.student] = submission.sha
+        ours |= bool(submission.files)
+        theirs[submission.other] += 1
+    del theirs[""]
+    if theirs and not ours:
+        (other, count), = theirs.most_common(1)
+        file = next(f for f, a in intake.others.items() if a == other)
+        raise UserError(f"no submission has {intake.wanted}, and {count} of {len(found)} have {file}: did "
+                        f"you mean -a {other}?")
+    return found
+
+
+def _chosen(intake: Intake, only: Collection[str], skip: Collection[str]) -> Intake:
+    if skip:
+        intake = replace(intake, places=tuple(p for p in intake.places if p.student not in skip),
+                         missing=tuple(s for s in intake.missing if s not in skip))
     if not intake.places and not only:
         more = f"; {len(intake.unmatched)} folders or files match nobody: {intake.unmatched[0][0]}, " \
                f"{intake.unmatched[0][1]}" if intake.unmatched else ""
@@ -224,9 +274,7 @@ class _Run:
 
 
 def patience(assignment: Assignment) -> float:
-    """Seconds after which a submission's grading itself must have gone wrong: all its limits, and plenty "
-      "more.
-    """
+    """Seconds after which a submission's grading itself must have gone wrong: all its limits, and more."""
     limits = [s.cases * (s.seconds or assignment.limits.seconds) for s in assignment.scenarios.values()]
     return SLACK + 20 * sum(limits)
 
@@ -238,4 +286,3 @@ def not_graded(assignment: Assignment, student: str, submission: str, state: str
                              "未运行") for t in assignment.tests)
     return Report(student, assignment.id, submission, assignment.fingerprint, state, en, zh, tests,
                   notes=notes)
-

@@ -66,6 +66,9 @@ class Course:
             raise UserError(f"lang = {lang!r} must be en or zh")
         if (folder / MARKER).exists():
             raise UserError(f"{folder} is a course already: see its {MARKER}")
+        if around := next((p for p in folder.resolve().parents if (p / MARKER).is_file()), None):
+            raise UserError(f"{folder} would lie in the course {around}, and courses do not nest: give a "
+                            f"folder beside it, such as {around.parent / folder.name}")
         if folder.exists() and (not folder.is_dir() or _strange(folder)):
             raise UserError(f"{folder} is not empty; name a new folder, such as my-course")
         chosen = _all_ids() if assignments is None else [_written(folder, a) for a in assignments]
@@ -147,6 +150,17 @@ class Course:
     def out(self) -> Path:
         """Folder for what is made and reported; it may not exist yet."""
         return self.folder / "out"
+
+    @property
+    def files(self) -> dict[str, str]:
+        """File that is handed in -> id of the assignment; only their settings are read."""
+        found: dict[str, str] = {}
+        for place in self.places:
+            with contextlib.suppress(OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+                data = tomllib.loads((place / "assignment.toml").read_text(encoding="utf-8"))
+                if isinstance(file := data.get("file"), str):
+                    found.setdefault(file, place.name)
+        return found
 
     def assignment(self, what: str) -> Assignment:
         """One of the course's assignments, from its id, its number or a part of its name.

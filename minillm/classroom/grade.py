@@ -171,7 +171,8 @@ class Grading:
         """All tests, in the assignment's order."""
         answers: dict[str, list[Answer]] = {}
         results: dict[str, TestResult] = {}
-        for test in self.assignment.tests:
+        # Public tests first: what is said of them may be shown at once, and must not carry hidden inputs out.
+        for test in sorted(self.assignment.tests, key=lambda t: t.visibility != "public"):
             scenario = self.assignment.scenarios[test.name]
             begun = time.perf_counter()
             if self.session.hangs >= HANGS:

@@ -32,8 +32,9 @@ from .solution import AssignmentError
 GRADE = "minillm.classroom.grade:grade_submission"
 GRACE = 10.0  # seconds for tidying up when it is told to end
 LONGEST = 64 << 20  # characters of a report
-# A worker's own folder, and the address in `<function f at 0x7f...>`.
-_FOLDER = re.compile(r"(?:/[^\s/'\":]+)*/minillm-worker-\w+/(?:code/)?")
+# A worker's own folder, what stands above it, read backwards, and the address in `<function f at 0x7f...>`.
+_FOLDER = re.compile(r"(?:/minillm-worker-\w+)+/(?:code/)?")
+_ABOVE = re.compile(r"(?:[^\s/'\":]+/)*")
 _ADDRESS = re.compile(r"( at 0x)[0-9a-f]{6,16}(?=>)", re.I)
 # No function of ours before the paths are set: the parent may have found minillm in a way of its own.
 _START = ("import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -210,11 +211,20 @@ def _serve() -> None:
         answers.flush()
 
 
-def same_each_time(report: Report) -> Report:
-    """On Linux, be told to end when the parent dies, even by SIGKILL; elsewhere stdin ends a little later."""
-    def cleaned(text: str) -> str:
-        return _ADDRESS.sub(r"\1...", _FOLDER.sub("", text))
+def cleaned(text: str) -> str:
+    """Text without a worker's folders and without addresses, in time that grows as the text does."""
+    kept, at = [], 0
+    for found in _FOLDER.finditer(text):
+        before = text[at:found.start()]
+        above = _ABOVE.match(before[::-1])  # forwards, every slash would be tried as the beginning
+        assert above is not None
+        kept.append(before[:len(before) - above.end()])
+        at = found.end()
+    return _ADDRESS.sub(r"\1...", "".join(kept) + text[at:])
 
+
+def same_each_time(report: Report) -> Report:
+    """The report as every grading of the submission gives it: without folders and addresses of its run."""
     tests = tuple(replace(t, en=cleaned(t.en), zh=cleaned(t.zh)) for t in report.tests)
     notes = tuple((cleaned(en), cleaned(zh)) for en, zh in report.notes)
     return replace(report, en=cleaned(report.en), zh=cleaned(report.zh), tests=tests, notes=notes,
@@ -222,8 +232,8 @@ def same_each_time(report: Report) -> Report:
 
 
 def _end_with(parent: int) -> None:
-    """On Linux, be told to end when the parent dies, even by SIGKILL; elsewhere stdin ends after this "
-      "submission.
+    """On Linux, be told to end when the parent dies, even by SIGKILL; elsewhere stdin ends after
+    this submission.
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):

@@ -13,7 +13,8 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -26,6 +27,8 @@ SCHEMA = 1
 APPLICATION = 0x6D636C73  # "mcls"; SQLite keeps it in the file's header
 WAIT = 30.0  # seconds for another process's commit
 
+_SEEN = "seen:"  # before a student's id, as a key of the settings: no older journal lacks a table
+
 _TABLES = """
 CREATE TABLE reports (
     assignment TEXT NOT NULL, student TEXT NOT NULL, submission TEXT NOT NULL, grader TEXT NOT NULL,
@@ -37,6 +40,19 @@ CREATE TABLE current (
 CREATE TABLE settings (assignment TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
     PRIMARY KEY (assignment, key));
 """
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a run found of a student.
+
+    Attributes:
+        submission: SHA-256 of what was handed in, in hex.
+        where: the folder or zip that it was in.
+    """
+
+    submission: str
+    where: str
 
 
 class Journal:
@@ -121,11 +137,8 @@ class Journal:
             assignment: the assignment's id.
             students: ids; None for all. Those without a report are left out.
         """
-        ids = [row[0] for row in self._rows("SELECT student FROM current WHERE assignment = ? ORDER BY "
-                                            "student",
-                                            (assignment,))]
         wanted = None if students is None else set(students)
-        for student in ids:
+        for student in self.reported(assignment):
             if wanted is None or student in wanted:
                 for row in self._rows("SELECT reports.* FROM reports NATURAL JOIN current "
                                       "WHERE assignment = ? AND student = ?", (assignment, student)):
@@ -133,8 +146,9 @@ class Journal:
                         yield report
 
     def mark_stale(self, assignment: str, students: Iterable[str] | None = None) -> None:
-        """Let `find` pass over what is written down, so that it is graded anew; a kill in between loses "
-          "nothing.
+        """Let `find` pass over what is written down, so that it is graded anew.
+
+        A kill in between loses nothing.
         """
         with self._transaction():
             if students is None:
@@ -153,9 +167,42 @@ class Journal:
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", (assignment, key, value))
 
+    def saw(self, assignment: str, where: str, submissions: Mapping[str, str]) -> None:
+        """Write down what a run found, before it grades any of it.
+
+        Args:
+            assignment: the assignment's id.
+            where: the folder or zip.
+            submissions: student -> SHA-256 of what was handed in.
+        """
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)",
+                                 [(assignment, _SEEN + s, json.dumps([sha, where]))
+                                  for s, sha in submissions.items()])
+
+    def seen(self, assignment: str) -> dict[str, Seen]:
+        """What was last found of each student, by the student's id; see `saw`."""
+        rows = self._rows("SELECT key, value FROM settings WHERE assignment = ? AND substr(key, 1, ?) = ? "
+                          "ORDER BY key", (assignment, len(_SEEN), _SEEN))
+        return {key[len(_SEEN):]: Seen(*json.loads(value)) for key, value in rows}
+
+    def waiting(self, assignment: str) -> dict[str, Seen]:
+        """Of `seen` what was not graded yet, for the grading was stopped: the student has no report, or one
+        of another file.
+        """
+        done = dict(self._rows("SELECT student, submission FROM current WHERE assignment = ?", (assignment,)))
+        return {s: one for s, one in self.seen(assignment).items() if done.get(s) != one.submission}
+
+    def reported(self, assignment: str) -> list[str]:
+        """Ids of the students that have a report, sorted."""
+        return [str(row[0]) for row in self._rows("SELECT student FROM current WHERE assignment = ? "
+                                                  "ORDER BY student", (assignment,))]
+
     def graded(self) -> dict[str, int]:
-        """Assignment's id -> how many students have a report."""
-        return dict(self._rows("SELECT assignment, COUNT(*) FROM current GROUP BY assignment", ()))
+        """Assignment's id -> how many students' submissions were graded; 0 where none could be."""
+        ids = [row[0] for row in self._rows("SELECT DISTINCT assignment FROM current ORDER BY assignment",
+                                            ())]
+        return {a: sum(r.state == "graded" for r in self.reports(a)) for a in ids}
 
     def _rows(self, said: str, values: tuple[Any, ...]) -> list[Any]:
         try:

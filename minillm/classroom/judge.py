@@ -285,19 +285,24 @@ def _of_output(name: str, got: np.ndarray, want: np.ndarray, scenario: Scenario,
         count = int(wrong.sum())
         en += f"; {count} of {wrong.size} numbers are wrong"
         zh += f"；{wrong.size} 个数中有 {count} 个不对"
-        found = _largest(got, want)
-        if found is not None and (show or got.dtype.kind in "fc"):  # whole numbers' errors tell the answer
+        found, odd = _largest(got, want, wrong), wrong & ~np.isfinite(got)
+        if np.any(odd):
+            kinds = [kind for kind, of in (("nan", np.isnan), ("inf", np.isinf)) if np.any(of(got[odd]))]
+            few, all_of = int(odd.sum()), int(odd.sum()) == count
+            en += f", {'all' if all_of else few} of them {' or '.join(kinds)}"
+            zh += f"，{'全部' if all_of else f'其中 {few} 个'}是 {' 或 '.join(kinds)}"
+        elif found is not None and (show or got.dtype.kind in "fc"):  # whole numbers' errors tell the answer
             place, error = found
             en += f", and the largest error is about {error:.2g}, at [{place}]"
             zh += f"，最大误差约 {error:.2g}，在 [{place}] 处"
     return Fault("wrong", en, zh, name)
 
 
-def _largest(got: np.ndarray, want: np.ndarray) -> tuple[str, float] | None:
-    """(where, how large) the largest error is; None if none is finite."""
+def _largest(got: np.ndarray, want: np.ndarray, wrong: np.ndarray) -> tuple[str, float] | None:
+    """(where, how large) the largest error of the wrong numbers is; None if none is finite."""
     with np.errstate(all="ignore"):
         off = np.abs(got.astype(complex) - want.astype(complex))
-    off = np.where(np.isfinite(off), off, -1.0)
+    off = np.where(wrong & np.isfinite(off), off, -1.0)
     most = np.unravel_index(int(np.argmax(off)), off.shape)
     return None if off[most] <= 0 else (", ".join(str(int(i)) for i in most), float(off[most]))
 

@@ -12,16 +12,25 @@ returning. It must always say the same of one version: random numbers need a see
 
 How it is graded. Versions are the reference, the `equivalent` misconceptions (right, though written another
 way) and all other misconceptions (wrong), or those of them that the scenario names. They are called in
-another worker; the tests see what a version returns and nothing else of it. Every version is shown twice, in
-an order that only the course's secret knows, and each time to a fresh worker with the tests: so a test can
-neither remember what it saw before nor guess which version comes, and forging a verdict is tossing a coin,
-which shows. A test is void if it rejects a right version, if it ends its worker, or if it says two things of
-one version. Points go by the share of wrong versions that a valid test rejects. Which ones were missed is not
-said.
+another worker, which holds all of them and is shared by all showings; only their own code runs there, and the
+tests see what a version returns and nothing else of it. Every version is shown twice, in an order that only
+the course's secret knows, and each time to a fresh worker with the tests: so a test can neither remember what
+it saw before nor guess which version comes, and forging a verdict is tossing a coin, which shows. A test is
+void if it rejects a right version, if it ends its worker, or if it says two things of one version. Points go
+by the share of wrong versions that a valid test rejects. Which ones were missed is not said.
+
+Guessing. A test that rejects by a coin of its own, such as a bit of a hash of what the function returns, is
+valid with probability 1/2 and then rejects half of all other versions: enough of them catch everything, and
+know nothing. So false alarms cost: with v valid tests and r void ones that were written and reject what is
+right, the points are multiplied by (v / (v + r))^2, which leaves guessing about a quarter.
+
+What a test sends to a version passes through the grader as it came: the grader says which function is called,
+and never takes the arguments apart, because a student's process may send anything.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +41,7 @@ import numpy as np
 from .assignment import Test, seed
 from .judge import Judge
 from .report import TestResult
-from .wording import of_answer, result
+from .wording import more_said, of_answer, result
 
 if TYPE_CHECKING:
     from .evidence import Evidence
@@ -40,7 +49,8 @@ if TYPE_CHECKING:
 
 RUNS = 2  # how often every version is shown
 MOST_TESTS = 50  # that count
-BUDGET = 30.0  # wall clock of all runs together, in units of a test's limit
+BUDGET = 30.0  # wall clock of all showings together, in units of a test's limit
+CALLS = 4.0  # wall clock of all calls of a showing, in the same units
 DEAD = ("too_slow", "memory", "crashed", "ended", "forged", "too_much_output", "not_run")
 
 Seen = Sequence[Sequence[Mapping[str, "Answer"]]]  # version, showing, test
@@ -64,6 +74,7 @@ class Verdicts:
     Attributes:
         tests: names of the tests that ran.
         void: test -> why it does not count, (English, Chinese).
+        alarms: of the void ones, those that were written, ended, and are wrong about a right version.
         caught, missed: keys of wrong versions.
         whole: why nothing could be run at all, or None.
         unfinished: the time was up before all versions were shown.
@@ -71,6 +82,7 @@ class Verdicts:
 
     tests: tuple[str, ...] = ()
     void: dict[str, tuple[str, str]] = field(default_factory=dict)
+    alarms: tuple[str, ...] = ()
     caught: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
     whole: Answer | None = None
@@ -112,14 +124,14 @@ def run(test: Test, judge: Judge, text: bytes, opener: Opener,
     seconds = judge.assignment.scenarios[test.name].seconds or judge.assignment.limits.seconds
     seen: list[list[dict[str, Answer]]] = [[] for _ in versions]
     workers = _Workers(judge, test, opener, seconds)
-    begun = time.monotonic()
+    end = time.monotonic() + BUDGET * seconds
     unfinished = False
     try:
         for i in order:
-            if time.monotonic() - begun > BUDGET * seconds:
+            answers = workers.show(versions[i], text, printed, end) if time.monotonic() < end else {}
+            if time.monotonic() >= end:  # what was cut short says nothing of the version
                 unfinished = True
                 break
-            answers = workers.show(versions[i], text, printed)
             if "" in answers:
                 return Verdicts(whole=answers[""])
             if answers and all(a.kind == "not_written" for a in answers.values()):
@@ -177,31 +189,45 @@ class _Workers:
         self.worker: Worker | None = None
         self.key: str | None = None  # of the version that it uses now
 
-    def show(self, version: Version, text: bytes,
-             printed: Callable[[Worker], None] | None) -> dict[str, Answer]:
-        """What each test says of a version; {"": why} if the file cannot be run."""
-        from .sandbox import Answer, calls_to
+    def show(self, version: Version, text: bytes, printed: Callable[[Worker], None] | None,
+             end: float = math.inf) -> dict[str, Answer]:
+        """What each test says of a version; {"": why} if the file cannot be run.
 
+        Args:
+            end: time.monotonic() at which all is over, whatever the tests have said by then.
+        """
+        from .sandbox import Answer
+
+        self._of(version)  # a worker that starts is not charged to the tests, unless they have ended it
         tests = self.opener(text, self.functions)
-        left = 4 * self.seconds  # for all calls together: tests choose how large their arrays are
+        left = CALLS * self.seconds  # for all calls together: tests choose how large their arrays are
 
         def call(name: str, arrays: Mapping[str, np.ndarray]) -> Answer:
             nonlocal left
-            if left <= 0:
-                return Answer("exception", {}, "TimeoutError", "the calls of the tests take too long")
-            if name not in self.functions or not _names(arrays, name):
-                return Answer("exception", {}, "ValueError", "this is not a call")
-            worker = self._of(version)
             start = time.monotonic()
-            answer = calls_to(worker, seconds=min(self.seconds, left))(name, arrays)
-            left -= time.monotonic() - start
-            return answer
+            seconds = min(self.seconds, left, end - start)
+            if seconds <= 0:
+                return Answer("exception", {}, "TimeoutError", "the calls of the tests take too long")
+            try:
+                return self._call(version, name, arrays, seconds)
+            finally:
+                left -= time.monotonic() - start
 
         with tests:
-            answers = tests.run_tests(self.functions, call, seconds=self.seconds)
+            answers = tests.run_tests(self.functions, call, seconds=self.seconds, end=end)
         if printed is not None:
             printed(tests)
         return dict(list(answers.items())[:MOST_TESTS])
+
+    def _call(self, version: Version, name: str, arrays: Mapping[str, np.ndarray], seconds: float) -> Answer:
+        """What a version makes of a call; the arrays are looked at in its worker, not here."""
+        from .sandbox import Answer, calls_to, codec, frames
+
+        spec = arrays.get(codec.SPEC)
+        fits = spec is not None and spec.nbytes <= codec.SPEC_BYTES and len(arrays) < frames.MOST_ARRAYS
+        if name not in self.functions or not fits:
+            return Answer("exception", {}, "ValueError", "this is not a call")
+        return calls_to(self._of(version), seconds=seconds)(name, arrays)
 
     def _of(self, version: Version) -> Worker:
         """The worker, using a version."""
@@ -232,7 +258,20 @@ def _verdicts(judge: Judge, versions: Sequence[Version], seen: Seen, unfinished:
             valid = names if len(runs) == RUNS else ()
             found = any(name not in void and runs[0][name].kind != "passed" for name in valid)
             (caught if found else missed).append(version.key)
-    return Verdicts(names, void, tuple(caught), tuple(missed), None, unfinished)
+    alarms = _alarms(versions, seen, void)
+    return Verdicts(names, void, alarms, tuple(caught), tuple(missed), None, unfinished)
+
+
+def _alarms(versions: Sequence[Version], seen: Seen, void: Mapping[str, object]) -> tuple[str, ...]:
+    """The void tests that were written, ended at every showing, and are wrong about a right version."""
+    found = []
+    for name in void:
+        kinds = [answers[name].kind for runs in seen for answers in runs if name in answers]
+        right = [answers[name].kind for version, runs in zip(versions, seen, strict=True) if version.right
+                 for answers in runs if name in answers]
+        if not {*kinds} & {*DEAD} and {*kinds} != {"not_written"} and {*right} != {"passed"}:
+            found.append(name)
+    return tuple(found)
 
 
 def _void_tests(judge: Judge, versions: Sequence[Version], seen: Seen) -> dict[str, tuple[str, str]]:
@@ -267,6 +306,8 @@ def _void(answers: Sequence[Answer], runs: int, version: Version,
                 "拒绝了一个正确的版本（只是写法不同）")
     line = answers[0].line
     where = ("", "") if line is None else (f" (line {line})", f"（第 {line} 行）")
+    if answers[0].kind == "not_written":
+        return (f"is not written yet{where[0]}", f"还没有写{where[1]}")
     return (f"fails with the right function{where[0]}", f"对正确的函数也失败{where[1]}")
 
 
@@ -286,31 +327,29 @@ def _said(test: Test, verdicts: Verdicts) -> TestResult:
     """Points and reasons."""
     caught, wrong = len(verdicts.caught), len(verdicts.caught) + len(verdicts.missed)
     valid = len(verdicts.tests) - len(verdicts.void)
-    en = [f"{caught} of {wrong} wrong versions are caught by {valid} valid test{'s' * (valid != 1)}"]
-    zh = [f"{wrong} 个错误版本中抓住了 {caught} 个（有效测试 {valid} 个）"]
+    kind = "passed" if not verdicts.missed and not verdicts.alarms else "in_part" if caught else "wrong"
+    en = f"{caught} of {wrong} wrong versions are caught by {valid} valid test{'s' * (valid != 1)}"
+    zh = f"{wrong} 个错误版本中抓住了 {caught} 个（有效测试 {valid} 个）"
+    alarms = len(verdicts.alarms)
+    worth = (valid / (valid + alarms)) ** 2 if valid else 0.0
     if verdicts.missed and not verdicts.unfinished:
         are = "is" if wrong - caught == 1 else "are"
-        en[0] += f"; {wrong - caught} {are} missed: what do your tests not try yet?"
-        zh[0] += f"；漏掉了 {wrong - caught} 个：还有什么情况没有测到？"
+        en += f"; {wrong - caught} {are} missed: what do your tests not try yet?"
+        zh += f"；漏掉了 {wrong - caught} 个：还有什么情况没有测到？"
+    said = result(test, round(test.points * worth * caught / wrong, 4), kind, en, zh)
+    if alarms and caught:
+        part, share = f"{valid}/{valid + alarms}", f"{100 * worth:.0f}%"
+        said = more_said(said, f"False alarms cost: of {valid + alarms} tests {alarms} cannot be relied on, "
+                         f"so the points are multiplied by ({part})^2 = {share}",
+                         f"误报要扣分：{valid + alarms} 个测试中有 {alarms} 个靠不住，"
+                         f"得分乘以 ({part})² = {share}")
     if verdicts.unfinished:
-        en.append("The time was up before all versions were shown: make the tests quicker.")
-        zh.append("还没试完所有版本时间就到了：请让测试快一些。")
+        said = more_said(said, "The time was up before all versions were shown: make the tests quicker",
+                         "还没试完所有版本时间就到了：请让测试快一些")
     for name, (why_en, why_zh) in list(verdicts.void.items())[:6]:
         name = name if len(name) <= 60 else name[:57] + "..."
-        en.append(f"{name} does not count: it {why_en}.")
-        zh.append(f"{name} 不计入：它{why_zh}。")
+        said = more_said(said, f"{name} does not count: it {why_en}", f"{name} 不计入：它{why_zh}")
     if len(verdicts.void) > 6:
-        en.append(f"{len(verdicts.void) - 6} more tests do not count.")
-        zh.append(f"另有 {len(verdicts.void) - 6} 个测试不计入。")
-    kind = "passed" if not verdicts.missed else "in_part" if caught else "wrong"
-    return result(test, test.points * caught / wrong, kind, "\n".join(en), "\n".join(zh))
-
-
-def _names(arrays: Mapping[str, np.ndarray], name: str) -> bool:
-    """Whether a packed call is one of the function that it says: a test's process may send anything."""
-    from .sandbox.codec import unpack
-
-    try:
-        return bool(unpack(arrays)[0] == name)
-    except (ValueError, TypeError, LookupError):
-        return False
+        said = more_said(said, f"{len(verdicts.void) - 6} more tests do not count",
+                         f"另有 {len(verdicts.void) - 6} 个测试不计入")
+    return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,10 +13,19 @@ KINDS = ("passed", "in_part", "wrong", "exception", "not_written", "too_slow", "
 # What can become of a submission: "graded", or why it could not be.
 STATES = ("graded", "no_file", "unreadable", "refused")
 
+# What could move a terminal's cursor or turn text around, and halves of characters, which no file can hold.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """Text that anybody may read and any file hold, whatever a student's code has put into it."""
+    return _HALF.sub("\N{REPLACEMENT CHARACTER}", _CONTROL.sub("", text))
+
 
 @dataclass(frozen=True)
 class TestResult:
-    """One test of one submission.
+    """One test of one submission; its texts are cleaned, see `clean`.
 
     Attributes:
         name, title, title_zh: the test's.
@@ -45,6 +55,10 @@ class TestResult:
     seconds: float = 0.0
     ratio: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("en", "zh", "cause"):
+            object.__setattr__(self, name, clean(getattr(self, name)))
+
     @property
     def passed(self) -> bool:
         """Whether all its points were earned."""
@@ -53,7 +67,7 @@ class TestResult:
 
 @dataclass(frozen=True)
 class Report:
-    """One graded submission.
+    """One graded submission; its texts are cleaned, see `clean`.
 
     Attributes:
         student: the student's id.
@@ -81,6 +95,11 @@ class Report:
     notes: tuple[tuple[str, str], ...] = ()
     printed: str = ""
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("en", "zh", "printed"):
+            object.__setattr__(self, name, clean(getattr(self, name)))
+        object.__setattr__(self, "notes", tuple((clean(en), clean(zh)) for en, zh in self.notes))
 
     @property
     def score(self) -> float:

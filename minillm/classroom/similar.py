@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from minillm.errors import UserError
+from minillm.files import write_atomically
 
+from .export.folder import make_folder
 from .reports.page import page
 
 K = 25  # characters of tokenised code in a fingerprint: copydetect's own default
@@ -89,20 +91,22 @@ def similar(assignment: Any, texts: Mapping[str, str], out: Path, *, lang: str =
         The page.
 
     Raises:
-        UserError: copydetect is not installed, or there are fewer than two submissions.
+        UserError: copydetect is not installed, there are fewer than two submissions, or `out` cannot be
+            written.
     """
     if len(texts) < 2:
         raise UserError(f"{len(texts)} submission of {assignment.id}: two at least can be alike")
     solution = assignment.solution(lang)
     found = pairs(texts, solution.student, solution.text)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     table = io.StringIO()
     rows = [["one", "other", "share", "of_reference"],
             *([p.one, p.other, f"{p.share:.3f}", f"{p.of_reference:.3f}"] for p in found)]
     csv.writer(table, lineterminator="\r\n").writerows(rows)
-    (out / "similar.csv").write_text(table.getvalue(), encoding="utf-8-sig", newline="")
+    # A student's text may hold a lone surrogate, which no encoding has.
+    write_atomically(out / "similar.csv", table.getvalue().encode("utf-8-sig", "replace"), flush=False)
     path = out / "similar.html"
-    path.write_text(_page(assignment, found, len(texts), lang), encoding="utf-8", errors="replace")
+    write_atomically(path, _page(assignment, found, len(texts), lang).encode("utf-8", "replace"), flush=False)
     return path
 
 
@@ -147,7 +151,7 @@ def _page(assignment: Any, found: Sequence[Pair], count: int, lang: str) -> str:
         ("One", "Other", "Shared", "Shared with the reference", "Code")
     rows = "".join(_row(p, zh) for p in found[:SHOWN])
     cells = "".join(f'<th scope="col">{h}</th>' for h in head)
-    return page(f"{title}: {'相似的提交' if zh else 'similar submissions'}",
+    return page(f"{title}{'：相似的提交' if zh else ': similar submissions'}",
                 f'<p class="warn">{html.escape(warning)}</p><p>{html.escape(summary)}</p>'
                 f'<div class="wide"><table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>'
                 "</div>", lang)

@@ -9,6 +9,7 @@ import builtins
 import contextlib
 import inspect
 import itertools
+import math
 import os
 import sys
 import time
@@ -76,8 +77,9 @@ class TrustedWorker:
 
     def run_tests(self, functions: Sequence[str],
                   call: Callable[[str, Mapping[str, np.ndarray]], Answer], *,
-                  seconds: float) -> dict[str, Answer]:
-        """See `sandbox.Worker.run_tests`."""
+                  seconds: float, end: float = math.inf) -> dict[str, Answer]:
+        """See `sandbox.Worker.run_tests`; `end` is for what is not trusted."""
+        del end
         module = self._load()
         if isinstance(module, Answer):
             return {"": module}

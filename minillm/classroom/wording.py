@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .sandbox import Answer
 
 MESSAGE = 300  # characters of a student's exception that are repeated
+NAME, NAMES = 60, 200  # characters of a name, and how many names, for which a like one is looked for
 HANGS = 2  # tests that run out of time before the rest is given up
 
 GIVEN_UP = (f"not run: {HANGS} tests before it ran out of time", f"未运行：前面已有 {HANGS} 项测试超时")
@@ -25,6 +27,8 @@ GIVEN_UP = (f"not run: {HANGS} tests before it ran out of time", f"未运行：�
 def of_answer(test: Test, answer: Answer, assignment: Assignment, found: Evidence,
               seconds: float | None = None) -> TestResult:
     """The result of a test whose case gave no arrays; `seconds`: the test's own limit, if it has one."""
+    from .sandbox.launch import MOST_PRINTED
+
     file, limits = assignment.file, assignment.limits
     seconds = seconds or limits.seconds
     kind, line = answer.kind, answer.line
@@ -36,7 +40,7 @@ def of_answer(test: Test, answer: Answer, assignment: Assignment, found: Evidenc
     if kind == "syntax":
         return result(test, 0, kind, *syntax(file, line, said), line=line)
     if kind == "missing":
-        near = difflib.get_close_matches(said, found.defined, 1, 0.6) if said.isidentifier() else []
+        near = _near(said, found.defined)
         but = (f"; it has {near[0]}: is that the one?", f"；有一个 {near[0]}，是它吗？") if near else (
             ", which this test calls", "，而本测试要用到它")
         return result(test, 0, kind, f"{file} has no {said}{but[0]}", f"{file} 中没有 {said}{but[1]}")
@@ -54,12 +58,20 @@ def of_answer(test: Test, answer: Answer, assignment: Assignment, found: Evidenc
         "crashed": ("Python itself crashed while it ran your code", "运行你的代码时 Python 本身崩溃了"),
         "ended": (f"{en}your code ends the program (exit, sys.exit or os._exit); it should return its "
                   "result", f"{zh}你的代码结束了整个程序（exit、sys.exit 或 os._exit）；它应当返回结果"),
-        "too_much_output": (f"your code prints without end: leave the prints out ({limits.output_kb} KiB "
-                            "are kept)",
-                            f"你的代码不停地打印：请去掉 print（只保留 {limits.output_kb} KiB）"),
+        "too_much_output": (f"your code printed more than {MOST_PRINTED * limits.output_kb} KiB and was "
+                            "stopped: take the prints out",
+                            f"打印超过 {MOST_PRINTED * limits.output_kb} KiB，程序已被终止：请把 print 去掉"),
     }
     return result(test, 0, kind if kind in words else "forged", *words.get(kind, (
         "what came back is not an answer to this test", "返回的内容不是本测试的答案")), line=line)
+
+
+def _near(name: str, defined: Iterable[str]) -> list[str]:
+    """The defined name that is most like it, or none; only so many are tried, as the search is slow."""
+    if not name.isidentifier() or len(name) > NAME:
+        return []
+    names = itertools.islice((n for n in defined if len(n) <= NAME), NAMES)
+    return difflib.get_close_matches(name, names, 1, 0.6)
 
 
 def _exception(test: Test, error: str, said: str, line: int | None) -> TestResult:

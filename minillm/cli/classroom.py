@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +15,11 @@ from minillm.errors import UserError
 if TYPE_CHECKING:
     from minillm.classroom.assignment import Assignment
     from minillm.classroom.course_folder import Course
+    from minillm.classroom.journal import Journal
     from minillm.classroom.report import Report
     from minillm.cli.classroom_screen import Screen
+
+Source = tuple[Path, Sequence[str], Collection[str]]  # a folder or zip, ids to take, ids to pass over
 
 class_ = typer.Typer(no_args_is_help=True,
                      help="A class: make assignments, grade what students hand in, report.",
@@ -71,14 +75,10 @@ def list_(course: CourseAt = None, lang: Lang = None) -> None:
     """
     from minillm.cli.classroom_screen import Screen
 
-    try:
-        found = _course(course)
-    except UserError:
-        if course is not None:
-            raise
-        screen = Screen(_lang(lang, "en"))
-        screen.assignments(_ours(), None)
+    if course is None and _around() is None:
+        Screen(_lang(lang, "en")).assignments(_ours(), None)
         return
+    found = _course(course)
     graded: dict[str, int] = {}
     if found.journal.exists():
         with _journal(found) as journal:
@@ -124,9 +124,16 @@ def grade(submissions: Submissions, assignment: Which = None, course: CourseAt =
           lang: Lang = None, plain: Annotated[bool, typer.Option("--plain", help="No live line.")] = False
           ) -> None:
     """Grade submissions. What was graded already is kept, so the same command goes on after a stop."""
+    from minillm.cli.classroom_screen import Screen
+
     students = [s for s in only or () if s.lower() != "changed"]
-    _grade(submissions, assignment, course, jobs, students,
-           "files" if len(students) < len(only or ()) else "grader", lang, plain)
+    found = _course(course)
+    screen = Screen(_lang(lang, found.lang))
+    one = _assignment(found, assignment)
+    with _journal(found, screen) as journal:
+        _grade(found, one, journal, screen, [(submissions, students, ())],
+               f"minillm class grade {shlex.quote(str(submissions))}{_flags(one, course)}", course, jobs,
+               "files" if len(students) < len(only or ()) else "grader", plain)
 
 
 @class_.command(epilog="Examples:  minillm class regrade   |   minillm class regrade -a adam --all   |   "
@@ -141,52 +148,89 @@ def regrade(submissions: Annotated[Path | None, typer.Argument(
             lang: Lang = None, plain: Annotated[bool, typer.Option("--plain", help="No live line.")] = False
             ) -> None:
     """Grade again what changed: the students' files, the assignment, or the grader."""
-    if submissions is None:
-        found = _course(course)
-        with _journal(found) as journal:
+    from minillm.classroom.journal import grading_lock
+
+    found, screen = _open(course, lang)
+    with _journal(found, screen) as journal:
+        if submissions is not None:
+            one = _assignment(found, assignment)
+            places: list[Source] = [(submissions, only or [], ())]
+            again = "all" if every else "grader"
+            go_on = f"minillm class grade {shlex.quote(str(submissions))}{_flags(one, course)}"
+        else:
             one = _assignment(found, assignment, journal.graded())
-            last = journal.setting(one.id, "submissions")
-        if not last:
-            raise UserError(f"{one.id} was not graded yet: minillm class grade SUBMISSIONS -a {one.id}")
-        submissions, assignment = Path(last), one.id
-    _grade(submissions, assignment, course, jobs, only or [], "all" if every else "grader", lang, plain)
+            places = _sources(journal, one, "regrade", screen, only or [])
+            if every:  # at once and in all folders, so that a stopped one goes on without --all
+                with grading_lock(journal.path):
+                    journal.mark_stale(one.id, only or None)
+            again, go_on = "grader", f"minillm class regrade{_flags(one, course)}"
+        _grade(found, one, journal, screen, places, go_on, course, jobs, again, plain)
 
 
-def _grade(submissions: Path, which: str | None, course: Path | None, jobs: int, only: list[str], again: str,
-           lang: str | None, plain: bool) -> None:
+def _sources(journal: Journal, one: Assignment, command: str, screen: Screen,
+             only: Sequence[str] = ()) -> list[Source]:
+    """Where each student's latest submission was: (folder or zip, ids to take, ids to pass over)."""
+    last = journal.setting(one.id, "submissions")
+    if not last:
+        raise UserError(f"{one.id} was not graded yet: minillm class {command} SUBMISSIONS -a {one.id}"
+                        if command != "regrade" else
+                        f"{one.id} was not graded yet: minillm class grade SUBMISSIONS -a {one.id}")
+    lies = {student: seen.where for student, seen in journal.seen(one.id).items()}
+    wanted = {lies.get(s, last) for s in only} if only else {last, *lies.values()}
+    gone = sorted(where for where in wanted if not Path(where).exists())
+    if len(gone) == len(wanted):
+        raise UserError(f"{gone[0]} is gone: say where the submissions are: minillm class {command} "
+                        f"SUBMISSIONS -a {one.id}")
+    for where in gone:
+        who = ", ".join(s for s in sorted(lies) if lies[s] == where)
+        screen.say(f"{where} is gone; left out: {who}", f"{where} 已不存在；跳过：{who}", "yellow")
+    return [(Path(where), [s for s in only if lies.get(s, last) == where],
+             tuple(s for s in lies if lies[s] != where)) for where in sorted(wanted - set(gone))]
+
+
+def _flags(one: Assignment, course: Path | None) -> str:
+    return f" -a {one.id}" + (f" --course {shlex.quote(str(course))}" if course is not None else "")
+
+
+def _grade(found: Course, one: Assignment, journal: Journal, screen: Screen, places: Sequence[Source],
+           go_on: str, course: Path | None, jobs: int, again: str, plain: bool) -> None:
+    from minillm.classroom.batch import Batch
     from minillm.classroom.batch import grade as grade_all
     from minillm.classroom.batch_progress import BatchProgress
-    from minillm.cli.classroom_screen import Screen
 
-    found = _course(course)
-    screen = Screen(_lang(lang, found.lang))
-    one = _assignment(found, which)
-    with _journal(found, screen) as journal:
+    whole: Batch | None = None
+    for submissions, only, skip in places:
         with BatchProgress(screen.console, "zh" if screen.zh else "en", plain) as progress:
             batch = grade_all(one, submissions, journal, found.secret, people=found.students, jobs=jobs,
-                              only=only, again=again, progress=progress)
-        path = f"{shlex.quote(str(submissions))} -a {one.id}"
-        if course is not None:
-            path += f" --course {shlex.quote(str(course))}"
-        screen.batch(batch, journal.reports(one.id, batch.students), path)
-    if batch.interrupted:
+                              only=only, skip=skip, again=again, others=found.files, progress=progress)
+        if whole is None:
+            whole = batch
+        else:
+            whole.add(batch)
+        if batch.interrupted:
+            break
+    assert whole is not None  # there is always a place
+    after = f"minillm class report{_flags(one, course) if len(found.assignments) > 1 or course else ''}"
+    screen.batch(whole, journal.reports(one.id, whole.students), go_on, after)
+    if whole.interrupted:
         raise typer.Exit(130)
-    if batch.failed:
+    if whole.failed:
         raise typer.Exit(1)
 
 
 @class_.command()
 def report(assignment: Which = None, course: CourseAt = None, out: Out = None, lang: Lang = None) -> None:
-    """Write a page for you and one for each student, as HTML and Markdown.
+    """Write a page for you (HTML) and one for each student (HTML and Markdown).
 
     Examples:  minillm class report   |   minillm class report -a adam --lang zh --out reports
     """
     from minillm.classroom.reports import write_reports
 
     found, screen = _open(course, lang)
-    one, reports = _reports(found, assignment)
+    one, reports, waiting = _reports(found, assignment, screen, course)
     folder = out or found.out / "reports" / one.id
-    screen.written(write_reports(one, reports, found.students, folder, lang=_lang(lang, found.lang)))
+    screen.written(write_reports(one, reports, found.students, folder, lang=_lang(lang, found.lang),
+                                 waiting=waiting))
 
 
 @class_.command()
@@ -205,15 +249,14 @@ def similar(submissions: Annotated[Path | None, typer.Argument(
     if submissions is None:
         with _journal(found) as journal:
             one = _assignment(found, assignment, journal.graded())
-            last = journal.setting(one.id, "submissions")
-        if not last:
-            raise UserError(f"{one.id} was not graded yet: minillm class similar SUBMISSIONS -a {one.id}")
-        submissions = Path(last)
+            places = _sources(journal, one, "similar", screen)
     else:
-        one = _assignment(found, assignment)
-    with open_submissions(submissions, one.file, found.students) as intake:
-        read = (intake.read(place) for place in intake.places)
-        texts = {s.student: s.files[one.file].decode("utf-8-sig", "replace") for s in read if s.files}
+        one, places = _assignment(found, assignment), [(submissions, [], ())]
+    texts: dict[str, str] = {}
+    for where, _, skip in places:
+        with open_submissions(where, one.file, found.students, found.files) as intake:
+            read = (intake.read(place) for place in intake.places if place.student not in skip)
+            texts |= {s.student: s.files[one.file].decode("utf-8-sig", "replace") for s in read if s.files}
     folder = out or found.out / "similar" / one.id
     screen.written(compare(one, texts, folder, lang=_lang(lang, found.lang)))
     screen.say("Likeness is no proof: look at the pairs yourself.", "相似不等于抄袭：请亲自查看每一"
@@ -241,10 +284,21 @@ def export(assignment: Which = None, course: CourseAt = None, out: Out = None, l
     if not kinds:
         raise UserError(f"say for which system: {', '.join(f'--{kind}' for kind in asked)}")
     found, screen = _open(course, lang)
-    one, reports = _reports(found, assignment)
+    one, reports, waiting = _reports(found, assignment, screen, course)
     folder = out or found.out / "export" / one.id
+    wrong = []
     for kind in kinds:
-        screen.written(write(kind, one, reports, found.students, folder, lang=_lang(lang, found.lang)))
+        try:
+            screen.written(write(kind, one, reports, found.students, folder, lang=_lang(lang, found.lang),
+                                 waiting=waiting))
+        except UserError as error:  # the other kinds do not depend on it
+            wrong.append(f"--{kind}: {error}")
+    blank = [r.student for r in reports if r.state != "graded"]
+    if blank and {"canvas", "moodle", "csv"} & set(kinds):
+        screen.say(f"{len(blank)} not graded, left blank: {', '.join(blank)}",
+                   f"{len(blank)} 份未能评分，分数留空：{'、'.join(blank)}", "yellow")
+    if wrong:
+        raise UserError("not written: " + "; ".join(wrong))
 
 
 @class_.command()
@@ -259,12 +313,7 @@ def verify(assignment: Annotated[list[str] | None, typer.Argument(
     from minillm.classroom.verify import verify as check
     from minillm.cli.classroom_screen import Screen
 
-    try:
-        found: Course | None = _course(course)
-    except UserError:
-        if course is not None:
-            raise
-        found = None
+    found = None if course is None and _around() is None else _course(course)
     screen = Screen(_lang(lang, found.lang if found else "en"))
     wrong = 0
     for one in _to_verify(found, assignment or []):
@@ -307,12 +356,18 @@ def _course(path: Path | None) -> Course:
 
     if path is not None:
         return Course.open(path)
+    if (folder := _around()) is not None:
+        return Course.open(folder)
+    raise UserError(f"no course here: {Path.cwd()} has no {MARKER}, and no folder above it. Go to the "
+                    "course's folder, give it with --course, or make one with `minillm class new my-course`")
+
+
+def _around() -> Path | None:
+    """The folder of the course that the current folder lies in, or None."""
+    from minillm.classroom.course_folder import MARKER
+
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / MARKER).is_file():
-            return Course.open(folder)
-    raise UserError(f"no course here: {here} has no {MARKER}, and no folder above it. Go to the course's "
-                    "folder, give it with --course, or make one with `minillm class new my-course`")
+    return next((folder for folder in (here, *here.parents) if (folder / MARKER).is_file()), None)
 
 
 def _open(path: Path | None, lang: str | None) -> tuple[Course, Screen]:
@@ -349,10 +404,18 @@ def _journal(course: Course, screen: Screen | None = None) -> Any:
     return journal
 
 
-def _reports(course: Course, which: str | None) -> tuple[Assignment, list[Report]]:
+def _reports(course: Course, which: str | None, screen: Screen, path: Path | None
+             ) -> tuple[Assignment, list[Report], tuple[str, ...]]:
+    """The assignment, its reports, and whose files were handed in and are not graded yet."""
     with _journal(course) as journal:
         one = _assignment(course, which, journal.graded())
         reports = list(journal.reports(one.id))
+        waiting = journal.waiting(one.id)
+        found = len(journal.seen(one.id))
     if not reports:
         raise UserError(f"{one.id} was not graded yet: minillm class grade SUBMISSIONS -a {one.id}")
-    return one, reports
+    if waiting:
+        screen.stopped(found - len(waiting), found, [r.student for r in reports if r.student in waiting],
+                       "; ".join(f"minillm class grade {shlex.quote(where)}{_flags(one, path)}"
+                                 for where in sorted({w.where for w in waiting.values()})))
+    return one, reports, tuple(waiting)

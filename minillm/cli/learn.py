@@ -30,6 +30,8 @@ learn = typer.Typer(cls=LearnGroup, help="The course: lessons with steps and exe
 
 Lang = Annotated[str | None, typer.Option("--lang", help="en or zh; else as the course was started.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Text alone: no colours, no boxes.")]
+Where = Annotated[str | None, typer.Argument(
+    help="An exercise, a lesson's name or its number; else the next one.")]
 What = Annotated[str | None, typer.Argument(
     help="An exercise, a lesson's name or its number; else where you are.")]
 _common: dict[str, Any] = {}
@@ -88,12 +90,12 @@ def start(folder: Annotated[Path, typer.Argument(help="A new folder.")],
 
 
 @command("next")
-def go_on(lang: Lang = None, plain: Plain = False) -> None:
-    """Go on to the next exercise, or lesson.
+def go_on(what: Where = None, lang: Lang = None, plain: Plain = False) -> None:
+    """Go on to the next exercise or lesson, or to one that you name.
 
-    Examples:  minillm learn next
+    Examples:  minillm learn next   |   minillm learn next 6   |   minillm learn next softmax
     """
-    _move(1, lang, plain)
+    _move(1, lang, plain, what)
 
 
 @command("prev")
@@ -105,7 +107,7 @@ def go_back(lang: Lang = None, plain: Plain = False) -> None:
     _move(-1, lang, plain)
 
 
-def _move(by: int, lang: str | None, plain: bool) -> None:
+def _move(by: int, lang: str | None, plain: bool, what: str | None = None) -> None:
     course, screen = _open(lang, plain)
     course.copy_missing()
     places = course.shelf.places
@@ -114,6 +116,9 @@ def _move(by: int, lang: str | None, plain: bool) -> None:
         screen.say(f"{places[at][1]} is not solved yet; `minillm learn prev` comes back to it.",
                    f"{places[at][1]} 还没有做对；`minillm learn prev` 可以回到这里。", style="yellow")
     to = at + by
+    if what is not None:
+        slug, name = course.shelf.find(what)
+        to = next(k for k, place in enumerate(places) if place[0] == slug and name in ("", place[1]))
     if to >= len(places):
         screen.say("That was the last exercise of the course.", "这是课程的最后一个练习。")
         screen.overview(course)
@@ -135,6 +140,8 @@ def check(what: What = None, lang: Lang = None, plain: Plain = False) -> None:
     course, screen = _open(lang, plain)
     slug, name = _place(course, what)
     names = (name,) if name else course.shelf.lessons[slug].exercises
+    if name and (slug, name) != (course.progress.checked or course.progress.at):
+        course.progress.add("checked", (slug, name))  # a hint without a name is for this one
     right = [_check(course, screen, (slug, one)) for one in names]
     raise typer.Exit(0 if all(right) else 1)
 
@@ -179,6 +186,9 @@ def hint(what: What = None,
     Examples:  minillm learn hint   |   minillm learn hint softmax --all
     """
     course, screen = _open(lang, plain)
+    checked = course.progress.checked
+    if what is None and checked in course.shelf.places and checked not in course.progress.solved:
+        what = "/".join(checked)
     slug, name = _place(course, what)
     if not name:
         raise UserError(f"{slug} is a lesson; name one of its exercises: "
@@ -320,10 +330,16 @@ def step(what: What = None,
     elif run.error is not None:
         screen.say(f"Your copy of the lesson stops at {run.error}.",
                    f"你的这份课程运行到这里停下：{run.error_zh}。", style="yellow")
-    for k, one in steppers:
+    for n, (k, one) in enumerate(steppers, 1):
         title = f"{k}. {one.zh if zh else one.en}"
         view = view_of(one.recording, "zh" if zh else "en", title=title)
         if screen.plain or not (screen.console.is_terminal and sys.stdin.isatty()):
             print_all(view, screen.console)
         else:
             walk(view, screen.console)
+            if n < len(steppers):
+                screen.say(f"{n} of {len(steppers)} steppers shown; the next: `minillm learn step {slug[:2]} "
+                           f"--number {steppers[n][0]}`",
+                           f"已看 {n} / {len(steppers)} 个演示；下一个：`minillm learn step {slug[:2]} "
+                           f"--number {steppers[n][0]}`")
+            break  # q ends them all

@@ -16,7 +16,7 @@ _KEY = "minillm.learn.lang"  # in a context's meta, which the contexts of a comm
 _COMMANDS = {
     "learn": "课程：每一课都有逐步演示和练习，在你自己的副本里学。不带命令时，显示你学到哪里、下一步做什么。",
     "start": "在一个新文件夹里为你复制一份课程。",
-    "next": "前往下一个练习，或下一课。",
+    "next": "前往下一个练习或下一课，也可以直接去你指定的练习或课。",
     "prev": "回到上一个练习。",
     "check": "检查一个练习，或一课的所有练习；说明哪里不对、可能的原因是什么。",
     "hint": "给出提示，一次比一次具体；做对之后列出全部提示，并说明为什么对。",
@@ -31,6 +31,8 @@ _TEXTS = {
     "Text alone: no colours, no boxes.": "只要文字：没有颜色，没有边框。",
     "An exercise, a lesson's name or its number; else where you are.":
         "一个练习、一课的名字或编号；不写时是你现在学到的地方。",
+    "An exercise, a lesson's name or its number; else the next one.":
+        "一个练习、一课的名字或编号；不写时是下一个。",
     "A new folder.": "一个新的文件夹。",
     "Texts of the lessons: en, zh or both; else as your locale says.":
         "课文的语言：en、zh 或 both（两种都要）；不写时随系统的语言环境。",

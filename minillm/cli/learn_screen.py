@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from minillm.course.workspace import Course
 from minillm.course.wrapping import wrapped
 
 WINDOWS = os.name == "nt"
+_EMPHASIS = re.compile(r"(?<![A-Za-z0-9_*)\]])(\*{1,2})([^\s*](?:[^*\n]*[^\s*])?)\1(?![A-Za-z0-9_*(])")
 _BESIDE = 50  # columns of a table of the lessons beside the names of lessons and exercises; 30 for a title
 
 
@@ -57,11 +59,13 @@ class Screen:
         return sys.stdin.readline().strip().lower() in ("y", "yes", "是", "好", "是的", "好的")
 
     def activate(self) -> None:
-        """What to type first where the shell does not find `minillm`."""
+        """What to type first where the shell does not find `minillm`, or is in another folder."""
         script = Path(sys.executable).with_name("activate")
         if shutil.which("minillm") is None and script.is_file():
             # cmd and PowerShell, unlike a Unix shell, take the script's path as a command.
             self.code(str(script) if WINDOWS else f"source {script}")
+        if folder := os.environ.get("MINILLM_LEARN_CD"):  # `make learn` went there, not the reader's shell
+            self.code(f"cd {folder}")
 
     def code(self, text: str) -> None:
         """Lines to type, whole: they are copied."""
@@ -132,22 +136,26 @@ class Screen:
         sign = self.words(*signs.get(result.kind, ("not right yet", "还不对")))
         self._print(self.words(f"{result.exercise}: {sign}", f"{result.exercise}：{sign}"), style)
         if not result.passed:
-            self._print(result.message(self.lang or "en"))
+            self._print(unstarred(result.message(self.lang or "en")))
             if result.line is not None:
                 self._print(f"    {near(path)}:{result.line}")
         if result.printed.strip():
-            self.say("It printed:", "它打印了：")
+            n = result.calls
+            self.say("This call printed:" if n == 1 else f"In all {n} calls together it printed:",
+                     "这次调用打印了：" if n == 1 else f"{n} 次调用一共打印了：")
             self.code(result.printed.rstrip()[-2000:])
         if result.passed:
-            self._print(exercise.explanation(self.lang or "en"))
+            self._print(unstarred(exercise.explanation(self.lang or "en")))
 
     def hints(self, exercise: Exercise, count: int, solved: bool) -> None:
         """The first `count` hints; with the reason after success."""
         total = len(exercise.hints)
         for i, pair in enumerate(exercise.hints[:count], 1):
-            self.say(f"{i} of {total}. {pair[0]}", f"{i} / {total}：{pair[1]}", indent="   ")
+            self.say(f"{exercise.name}, hint {i} of {total}. {unstarred(pair[0])}",
+                     f"{exercise.name}，提示 {i} / {total}：{unstarred(pair[1])}", indent="   ")
         if solved and any(exercise.why):
-            self.say(f"Why it works: {exercise.why[0]}", f"为什么对：{exercise.why[1]}", style="green")
+            self.say(f"Why it works: {unstarred(exercise.why[0])}", f"为什么对：{unstarred(exercise.why[1])}",
+                     style="green")
         elif count < total:
             self.say("`minillm learn hint` again says more.", "再用一次 `minillm learn hint`，提示会更具体。",
                      style="dim")
@@ -191,6 +199,14 @@ class Screen:
     def _folded(self, text: str) -> None:
         """A line of a list, broken to the width, of a pipe too."""
         self.console.print(wrapped(text, self.console.width, "  "), markup=False, soft_wrap=True)
+
+
+def unstarred(text: str) -> str:
+    """A text without the stars of *emphasis*; those of products, **arguments and `code` stay."""
+    parts = re.split(r"(`[^`]*`)", text)
+    for i in range(0, len(parts), 2):
+        parts[i] = _EMPHASIS.sub(r"\2", parts[i])
+    return "".join(parts)
 
 
 def near(path: Path) -> Path:

@@ -36,6 +36,7 @@ class Outcome:
     value: Any = None
     args: tuple[Any, ...] = ()  # afterwards
     error: BaseException | None = None
+    printed: str = ""
 
 
 @dataclass
@@ -57,10 +58,9 @@ class Expected:
 
 @dataclass
 class Run:
-    """What a learner's function did: its outcomes, what it printed, and which warnings it gave."""
+    """What a learner's function did: its outcomes, with what each call printed, and the warnings."""
 
     outcomes: list[Outcome]
-    printed: str
     noticed: list[warnings.WarningMessage]
 
 
@@ -96,19 +96,19 @@ def run(exercise: Exercise, student_function: Callable[..., Any]) -> Run:
     with (contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed),
           warnings.catch_warnings(record=True) as noticed):
         warnings.simplefilter("always")
-        outcomes = outcomes_of(exercise, student_function)
-    return Run(outcomes, printed.getvalue(), noticed)
+        outcomes = outcomes_of(exercise, student_function, printed=printed)
+    return Run(outcomes, noticed)
 
 
 def judge(expected: Expected, student_function: Callable[..., Any], ran: Run) -> Result:
     """What is wrong with what a function did, in the state that NumPy and minillm were in before it ran."""
     expected.pristine.put_back()
-    found = _judge(expected, student_function, ran)
-    return replace(found, printed=ran.printed)
+    return _judge(expected, student_function, ran)
 
 
-def outcomes_of(exercise: Exercise, function: Callable[..., Any], strict: bool = False) -> list[Outcome]:
-    """What a function does with each case; `strict` lets its exceptions out."""
+def outcomes_of(exercise: Exercise, function: Callable[..., Any], strict: bool = False,
+                printed: _Printed | None = None) -> list[Outcome]:
+    """What a function does with each case; `strict` lets its exceptions out; `printed` takes its prints."""
     found = []
     for args in exercise.arguments():
         outcome = Outcome(args=args)
@@ -120,6 +120,8 @@ def outcomes_of(exercise: Exercise, function: Callable[..., Any], strict: bool =
             if strict:
                 raise
             outcome.error = raised_by_learner(error)
+        if printed is not None:
+            outcome.printed = printed.taken()
         found.append(outcome)
         if isinstance(outcome.error, NotImplementedError | RecursionError):  # the other cases say no more
             break
@@ -140,30 +142,38 @@ def same_outcomes(exercise: Exercise, one: list[Outcome], other: list[Outcome]) 
 
 
 def _judge(expected: Expected, function: Callable[..., Any], ran: Run) -> Result:
-    exercise, outcomes = expected.exercise, ran.outcomes
-    for number, outcome in enumerate(outcomes):
-        untouched = expected.arguments[number]
-        if outcome.error is not None:
-            found = of_exception(exercise.name, function, outcome.error,
-                                 describe(_called(exercise, function), untouched))
-            return found if found.kind in ("not_written", "needs_other") else _with_wrong(
-                exercise, outcomes, found)
-        wrong = difference(outcome.value, expected.right[number].value, exercise.rtol, exercise.atol,
-                           exercise.outputs)
-        if wrong is not None:
-            return _of_difference(expected, function, ran, number, wrong)
-        k = _changed(exercise, outcome.args, untouched)
-        if k is not None:
-            name = argument_name(_called(exercise, function), k)
-            return _with_wrong(exercise, outcomes, Result(
-                exercise.name, False, "changed_input",
-                f"the result is right, but the argument {name} was changed; work on a copy, or write "
-                f"`{name} = {name} + ...` where you have `{name} += ...`",
-                f"结果是对的，但参数 {name} 被改动了；请用副本计算，"
-                f"或把 `{name} += ...` 写成 `{name} = {name} + ...`"))
-    cases = len(outcomes)
-    return Result(exercise.name, True, "passed", f"right, in all {cases} cases" if cases > 1 else "right",
-                  f"正确，{cases} 组数据全部通过" if cases > 1 else "正确")
+    for number, outcome in enumerate(ran.outcomes):
+        if (found := _of_case(expected, function, ran, number)) is not None:
+            return replace(found, printed=outcome.printed)
+    name, cases = expected.exercise.name, len(ran.outcomes)
+    return Result(name, True, "passed", f"right, in all {cases} cases" if cases > 1 else "right",
+                  f"正确，{cases} 组数据全部通过" if cases > 1 else "正确",
+                  printed="".join(o.printed for o in ran.outcomes)[:PRINTED], calls=cases)
+
+
+def _of_case(expected: Expected, function: Callable[..., Any], ran: Run, number: int) -> Result | None:
+    """What is wrong with what a function did with a case, or None."""
+    exercise, outcomes, outcome = expected.exercise, ran.outcomes, ran.outcomes[number]
+    untouched = expected.arguments[number]
+    if outcome.error is not None:
+        found = of_exception(exercise.name, function, outcome.error,
+                             describe(_called(exercise, function), untouched))
+        return found if found.kind in ("not_written", "needs_other") else _with_wrong(
+            exercise, outcomes, found)
+    wrong = difference(outcome.value, expected.right[number].value, exercise.rtol, exercise.atol,
+                       exercise.outputs)
+    if wrong is not None:
+        return _of_difference(expected, function, ran, number, wrong)
+    k = _changed(exercise, outcome.args, untouched)
+    if k is not None:
+        name = argument_name(_called(exercise, function), k)
+        return _with_wrong(exercise, outcomes, Result(
+            exercise.name, False, "changed_input",
+            f"the result is right, but the argument {name} was changed; work on a copy, or write "
+            f"`{name} = {name} + ...` where you have `{name} += ...`",
+            f"结果是对的，但参数 {name} 被改动了；请用副本计算，"
+            f"或把 `{name} += ...` 写成 `{name} = {name} + ...`"))
+    return None
 
 
 def _of_difference(expected: Expected, function: Callable[..., Any], ran: Run, number: int,
@@ -266,6 +276,13 @@ def _as_before(a: Any, b: Any) -> bool:
 
 class _Printed(io.StringIO):
     """Standard output that stops growing: an endless loop may print."""
+
+    def taken(self) -> str:
+        """What was printed since the last time."""
+        text = self.getvalue()
+        self.seek(0)
+        self.truncate()
+        return text
 
     def write(self, text: str) -> int:
         if self.tell() < PRINTED:

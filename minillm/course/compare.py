@@ -128,6 +128,8 @@ def _of_dict(got: Any, want: dict, rtol: float, atol: float, what: str, das: str
 
 def _of_sequence(got: Any, want: Any, rtol: float, atol: float, names: Sequence[Name], what: str,
                  das: str) -> Difference | None:
+    if not isinstance(got, tuple | list) and isinstance(want, tuple) and what == "the result":
+        return _not_all_returned(got, len(want), names)
     en, zh = both(names) if names else (f"{len(want)}",) * 2
     if not isinstance(got, tuple | list):
         return Difference("type", f"{what} is {kind_of(got)}; it should be a {type(want).__name__} ({en})",
@@ -142,6 +144,23 @@ def _of_sequence(got: Any, want: Any, rtol: float, atol: float, names: Sequence[
         if found is not None:
             return found
     return None
+
+
+def _not_all_returned(got: Any, n: int, names: Sequence[Name]) -> Difference:
+    """One result where a function has more to return."""
+    one, one_zh = kind_of(got), f" {kind_of(got)}"
+    if _numeric(got):
+        shape = array(got).shape
+        one, one_zh = (f"one array, of shape {shape}", f"一个数组，形状 {shape}") if shape else (
+            "one number", "一个数")
+    en = f"the function returned {one}; it should return {n} results"
+    zh = f"函数只返回了{one_zh}；应返回 {n} 个结果"
+    if names:
+        en, zh = f"{en}: {both(names)[0]}", f"{zh}：{'、'.join(_called(name)[1].rstrip() for name in names)}"
+        code = both(names)[0]
+        if all(isinstance(name, str) and name.isidentifier() for name in names):
+            en, zh = f"{en} (`return {code}`)", f"{zh}（写成 `return {code}`）"
+    return Difference("type", en, zh)
 
 
 def both(names: Sequence[Name]) -> tuple[str, str]:

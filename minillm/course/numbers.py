@@ -67,14 +67,26 @@ def _parts(text: str) -> tuple[Decimal, Decimal, str]:
 
 
 def _key(text: str) -> tuple[str, str]:
-    """Digits and kind of a number in a text: signs, spaces and commas do not count."""
-    match = _NUMBER.search(text.replace("\u2212", "-"))
+    """A number as it is written, with its minus, and its kind: spaces and commas do not count."""
+    text = text.replace("\u2212", "-")
+    match = _NUMBER.search(text)
     if match is None:
         return text, ""
     suffix = (match[3] or "").strip()
     kind = "x" if suffix in _TIMES else "%" if suffix else ""
     digits = re.sub(r"[^\deE.+-]", "", text[match.start():match.end() - len(match[3] or "")])
-    return digits.lower(), kind
+    return _minus(text[:match.start()]) + digits.lower(), kind
+
+
+def _minus(before: str) -> str:
+    """The sign of a number, from what stands before it: "-" in (-2.3) and = -2.3, but "" in 1-2 and 1 - 2."""
+    return "-" if re.search(r"(?:\A|[^A-Za-z0-9_)\]}%])[-\u2212]\Z", before) else ""
+
+
+def _known(said: Iterable[str]) -> set[tuple[str, str]]:
+    """What a text may quote: -0.5 as it is, and as in "it falls by 0.5"; but 0.5 not as -0.5."""
+    keys = [_key(text) for text in said]
+    return {*keys, *((digits.lstrip("-"), kind) for digits, kind in keys)}
 
 
 def unsaid_numbers(cells: Iterable[Cell], said: Iterable[str]) -> list[str]:
@@ -87,9 +99,9 @@ def unsaid_numbers(cells: Iterable[Cell], said: Iterable[str]) -> list[str]:
     Returns:
         One line for each: the line's number in the file and the number. Numbers in code, references to
         sections and lessons, citations' years, names (float32) and the whole numbers 0 to 10 need no
-        `says`; nor do whole numbers in formulas, but decimals there do.
+        `says`; nor do whole numbers in formulas, but decimals there do. A minus is part of the number.
     """
-    known = {_key(text) for text in said}
+    known = _known(said)
     found: list[tuple[int, str]] = []
     for cell in cells:
         if cell.kind != "markdown":
@@ -98,10 +110,11 @@ def unsaid_numbers(cells: Iterable[Cell], said: Iterable[str]) -> list[str]:
         missing = [(at, number) for at, number in _decimals_of_formulas(text) if not _is_said(number, known)]
         text = _prose(text)
         for match in _NUMBER.finditer(text):
-            digits, kind = _key(match[0])
-            small = digits.isdecimal() and int(digits) <= 10 and not kind
+            minus = _minus(text[:match.start()])
+            digits, kind = _key(minus + match[0])
+            small = digits.lstrip("-").isdecimal() and abs(int(digits)) <= 10 and not kind
             if not small and (digits, kind) not in known:
-                missing.append((match.start(), match[0].strip()))
+                missing.append((match.start(), minus + match[0].strip()))
         found += [(cell.line + text.count("\n", 0, at), number) for at, number in sorted(missing)]
     return [f"line {line}: {number} is in the text, but no says({number!r}, ...) computes it"
             for line, number in found]
@@ -115,17 +128,18 @@ def unsaid_in_checks(texts: dict[str, str], source: str, said: Iterable[str]) ->
         source: of checks.py; the numbers of its code, such as a case's, may stand in the texts.
         said: the texts of the lesson's `says` calls.
     """
-    known = {_key(text) for text in said}
+    known = _known(said)
     literals = {float(node.value) for node in ast.walk(ast.parse(source))
                 if isinstance(node, ast.Constant) and isinstance(node.value, int | float)}
     found = []
     for what, text in texts.items():
         decimals = [(at, m) for at, m in _decimals_of_formulas(text) if not _is_said(m, known)]
-        decimals += [(m.start(), m[0].strip()) for m in _DECIMAL.finditer(_prose(text))
-                     if not _is_said(m[0], known)]
+        plain = _prose(text)
+        quoted = [(m.start(), _minus(plain[:m.start()]) + m[0].strip()) for m in _DECIMAL.finditer(plain)]
+        decimals += [(at, number) for at, number in quoted if not _is_said(number, known)]
         found += [f"{what}: {number} is neither in the code of checks.py nor in a says({number!r}, ...) of "
                   "the lesson" for _, number in sorted(decimals)
-                  if not (number[-1].isdigit() and float(number) in literals)]
+                  if not (number[-1].isdigit() and abs(float(number)) in literals)]
     return found
 
 
@@ -137,14 +151,16 @@ def _prose(text: str) -> str:
 
 
 def _decimals_of_formulas(text: str) -> list[tuple[int, str]]:
-    """(place, "2.303") for every decimal inside $...$ or $$...$$."""
+    """(place, "2.303") for every decimal inside $...$ or $$...$$; its minus counts after = and \\approx."""
     for pattern in _CODE:
         text = re.sub(pattern, _blank, text)
     found = []
     for pattern in _FORMULAS:
         for formula in re.finditer(pattern, text):
-            found += [(formula.start() + m.start(), m[0].strip().replace("\\%", "%"))
-                      for m in _DECIMAL.finditer(formula[0])]
+            for m in _DECIMAL.finditer(formula[0]):
+                before = formula[0][:m.start()]
+                minus = _minus(before) if re.search(r"(?:=|\\approx)\s*.\Z", before) else ""
+                found.append((formula.start() + m.start(), minus + m[0].strip().replace("\\%", "%")))
         text = re.sub(pattern, _blank, text)
     return found
 

@@ -98,10 +98,10 @@ class Lesson:
 
 _HAN = "\u3001-\u303f\u4e00-\u9fff\uff00-\uffef"  # Chinese characters and their punctuation
 _ENDS, _GOES_ON = re.compile(rf"[{_HAN}]\**\Z"), re.compile(rf"\**[{_HAN}]")
-# After full-width punctuation there is no space before Latin letters either; but a list, a heading or a
+# Beside full-width punctuation there is no space before Latin letters either; but a list, a heading or a
 # table begins on a line of its own.
-_STOPS = re.compile(r"[，。；：！？、）》」』]\Z")
-_BLOCK = re.compile(r"\s*(?:[-*+>#|]|\d+[.)]\s|```|\$\$|\Z)")
+_STOPS = re.compile(r"[，。；：！？、）》」』（《「『]\**\Z")
+_BLOCK = re.compile(r"\s*(?:[-*+]\s|[>#|]|\d+[.)]\s|```|\$\$|\Z)")
 
 
 def _joined(lines: list[str]) -> list[str]:
@@ -110,10 +110,11 @@ def _joined(lines: list[str]) -> list[str]:
     for line in lines:
         code ^= line.lstrip().startswith("```")
         before = joined[-1] if joined else "#"
-        goes_on = (_ENDS.search(before) and _GOES_ON.match(line)) \
+        rest = line.lstrip()  # in a list, lines go on indented
+        goes_on = (_ENDS.search(before) and _GOES_ON.match(rest)) \
             or (_STOPS.search(before) and not _BLOCK.match(line))
         if not code and not before.startswith("#") and goes_on:
-            joined[-1] += line
+            joined[-1] += rest
         else:
             joined.append(line)
     return joined
@@ -132,7 +133,7 @@ def parse(text: str) -> Lesson:
     cells: list[Cell] = []
     between = "".join(lines[header_end:first])
     header = "".join(lines[:header_end])
-    if between.strip():
+    if any(line.strip() and not line.startswith("#") for line in lines[header_end:first]):
         cells.append(Cell("", between, header_end + 1, "code"))
     else:
         header += between

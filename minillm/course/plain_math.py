@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 _SIGNS = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "varepsilon": "ε", "zeta": "ζ",
@@ -30,6 +31,7 @@ _ABOVE = {"hat": "\u0302", "widehat": "\u0302", "bar": "\u0304", "overline": "\u
           "widetilde": "\u0303", "vec": "\u20d7", "dot": "\u0307"}
 _AS_IT_IS = set("text mathrm operatorname mathbf boldsymbol mathcal mathbb mathit textbf textit mathsf bm"
                 .split())
+_NAME = "\0"  # stands on both sides of a function's name, where a space may be needed
 _TOKEN = re.compile(r"\\(?:[A-Za-z]+\s*|.)|[{}^_&]|\s+|[^\\{}^_&\s]")
 
 
@@ -41,16 +43,33 @@ def plain_math(latex: str) -> str:
     """
     latex = re.sub(r"\\(?:begin|end)\{[a-z*]+\}(?:\{[lcr|]+\})?", " ", latex)
     tokens = [m[0] for m in _TOKEN.finditer(latex)]
-    return re.sub(r" (?=[,.)\]])", "", re.sub(r"[ \t\n]+", " ", _Reader(tokens).all())).strip()
+    return _spaced(_Reader(tokens).all())
 
 
-def plain_formulas(markdown: str) -> str:
-    """A text with its $formulas$ as plain text; code is left as it is."""
+def plain_formulas(markdown: str, hold: Callable[[str], str] = str) -> str:
+    """A text with its $formulas$ as plain text; code is left as it is.
+
+    Args:
+        markdown: the text.
+        hold: what stands for a formula's plain text; so that it is not read as Markdown, its place alone.
+    """
     parts = re.split(r"(?ms)(^```.*?^```|`[^`\n]+`)", markdown)
     for i in range(0, len(parts), 2):
-        parts[i] = re.sub(r"(?s)\$\$(.+?)\$\$", lambda m: f"\n\n    {plain_math(m[1])}\n\n", parts[i])
-        parts[i] = re.sub(r"(?<!\\)\$([^$]+?)(?<!\\)\$", lambda m: plain_math(m[1]), parts[i])
+        parts[i] = re.sub(r"(?s)\$\$(.+?)\$\$", lambda m: f"\n\n    {hold(plain_math(m[1]))}\n\n", parts[i])
+        parts[i] = re.sub(r"(?<!\\)\$([^$]+?)(?<!\\)\$", lambda m: hold(plain_math(m[1])), parts[i])
     return re.sub(r"\n{3,}", "\n\n", "".join(parts))
+
+
+def _spaced(text: str) -> str:
+    """Spaces as a reader expects them: log x and tanh(x), and the same on both sides of a sign."""
+    text = re.sub(r"[ \t\n]+", " ", text)
+    scripts = "".join({*_RAISED.values(), *_LOWERED.values()})
+    text = re.sub(rf"\0([{scripts}]+|[_^](?:\([^()]*\)|[a-z]{{2,}}|\w))", r"\1\0", text)  # tanh² x
+    text = re.sub(r"(?<=[\w)\]}])\0+(?=\w)|\0+(?=[\w√∂∇‖|])(?<=\w\0)", " ", text).replace(_NAME, "")
+    # TeX takes the space after a command away: \alpha < 2 is read as α< 2.
+    text = re.sub(r"(?<=[^\s(\[{,;:!=<>+*/^_-])(:=|[<>=!]=|[-+*/=<>])(?= )", r" \1", text)
+    text = re.sub(r"(?<= )(:=|[<>=!]=|[=<>])(?=[^\s=<>])", r"\1 ", text)
+    return re.sub(r" (?=[,.)\]])|(?<=[(\[]) ", "", re.sub(" +", " ", text)).strip()
 
 
 class _Reader:
@@ -103,12 +122,17 @@ class _Reader:
         sign = _SIGNS.get(name, name if name.isalpha() else f"\\{name}")
         if name in _BETWEEN:
             return f" {sign} "
-        return f" {sign} " if name.isalpha() and len(sign) > 1 else sign  # log x
+        if len(sign) > 1 and sign.isalpha():
+            return f"{_NAME}{sign}{_NAME}"
+        return f" {sign} " if name == "qquad" else sign
 
 
 def _moved(text: str, sign: str) -> str:
     """Raised or lowered, where there are such characters for all of it."""
     table = _RAISED if sign == "^" else _LOWERED
+    if text.strip(_NAME).isalpha() and _NAME in text:
+        return sign + text.strip(_NAME)  # c_max
+    text = text.strip(f" {_NAME}")
     if text and all(c in table for c in text):
         return "".join(table[c] for c in text)
     return f"{sign}{text}" if len(text) == 1 else f"{sign}({text})"
@@ -116,6 +140,6 @@ def _moved(text: str, sign: str) -> str:
 
 def _held(text: str) -> str:
     """In parentheses, unless it is one thing."""
-    text = text.strip()
+    text = text.strip(f" {_NAME}")
     whole = text[:1] == "(" and text[-1:] == ")" and ")" not in text[1:-1]
-    return text if whole or not re.search(r"[\s+\-·×/=,;]|\d[^\W\d]", text) else f"({text})"
+    return text if whole or not re.search(r"[\s\0+\-·×/=,;]|\d[^\W\d]", text) else f"({text})"

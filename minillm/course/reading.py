@@ -68,11 +68,19 @@ class Reader:
                 self.console.print()
 
     def _text(self, cell: Cell) -> None:
-        text = plain_formulas(cell.markdown)
+        # Formulas are put in their places when emphasis has been read: theirs are other stars.
+        formulas: list[str] = []
+
+        def hold(formula: str) -> str:
+            formulas.append(formula)
+            return f"\ue000{len(formulas) - 1}\ue001"
+
+        text = plain_formulas(cell.markdown, hold)
         if self.plain:
-            self.console.print(_bare(text), markup=False, highlight=False, soft_wrap=True)
+            self.console.print(_put_back(_bare(text), formulas), markup=False, highlight=False,
+                               soft_wrap=True)
         else:
-            self.console.print(_Markdown(text))
+            self.console.print(_Markdown(text, formulas))
         self.console.print()
 
     def _code(self, cell: Cell, lesson: Lesson) -> bool:
@@ -151,7 +159,20 @@ class _Paragraph(Paragraph):
 
 
 class _Markdown(Markdown):
+    """A text whose formulas are put in their places once it is parsed."""
+
     elements: ClassVar = {**Markdown.elements, "paragraph_open": _Paragraph}
+
+    def __init__(self, text: str, formulas: list[str]) -> None:
+        super().__init__(text)
+        for token in self.parsed:
+            for one in (token, *(token.children or ())):
+                one.content = _put_back(one.content, formulas)
+
+
+def _put_back(text: str, formulas: list[str]) -> str:
+    """A text with its formulas where their numbers stand."""
+    return re.sub("\ue000(\\d+)\ue001", lambda m: formulas[int(m[1])], text)
 
 
 def with_own_code(told: Lesson, own: Lesson, lang: str) -> Lesson:

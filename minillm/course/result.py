@@ -26,7 +26,8 @@ class Result:
         en, zh: what to say to the learner.
         cause: key of the known wrong version or of the generic cause, or "".
         line: the learner's line at fault, or None.
-        printed: what the function printed.
+        printed: what the function printed: in the call that is wrong; in all of them where none is.
+        calls: how many calls that was.
     """
 
     exercise: str
@@ -37,6 +38,7 @@ class Result:
     cause: str = ""
     line: int | None = None
     printed: str = ""
+    calls: int = 1
 
     def message(self, lang: str = "en") -> str:
         """What to say, in a language."""
@@ -68,8 +70,11 @@ def of_exception(name: str, function: Callable[..., Any], error: BaseException, 
                       f"{name} ends the program (sys.exit or exit); it should return its result",
                       f"{name} 结束了整个程序（sys.exit 或 exit）；它应当返回结果", line=line)
     if isinstance(error, RecursionError):
-        return Result(name, False, "exception", f"{name} calls itself without end: what stops it?",
-                      f"{name} 不停地调用自己：在哪里停下来？", "recursion", line)
+        return Result(name, False, "exception",
+                      f"{name} calls itself too deeply (Python allows about 1000 nested calls), or without "
+                      "end: what stops it?",
+                      f"{name} 调用自己的层数太深（Python 大约允许 1000 层），或者停不下来：在哪里停？",
+                      "recursion", line)
     code = (last.line or "").strip() if last is not None else ""
     en = f"line {line}, `{code}`: {what}" if last is not None else what
     zh = f"第 {line} 行 `{code}`：{what}" if last is not None else what

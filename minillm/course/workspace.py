@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +20,14 @@ from .shelf import Shelf, lessons_folder
 MARKER = ".minillm-course"
 TEXTS = ("en", "zh", "both")
 PACKAGE = Path(__file__).resolve().parents[1]
+
+# At the top of a learner's file: what they see in it, and not in the text.
+_STAGE_NOTE = {
+    "en": ('In the code below, says("2.21", value) holds a number of the text to what is computed here,',
+           "picture(...) shows a figure and step(...) a stepper: you need not read or change them."),
+    "zh": ('下面的代码里，says("2.21", 值) 核对课文里的数与这里算出的是否一致，',
+           "picture(...) 显示图，step(...) 显示逐步演示：它们只为课文服务，不用看，也不用改。"),
+}
 
 
 @dataclass
@@ -49,7 +57,9 @@ class Course:
 
     def stubs(self, slug: str) -> str:
         """A lesson's text as the learner gets it."""
-        return serialise(learners_version(self.shelf.told(slug, self.texts), self.texts))
+        lesson = learners_version(self.shelf.told(slug, self.texts), self.texts)
+        note = "".join(f"# {line}\n" for line in _STAGE_NOTE["zh" if self.texts == "zh" else "en"])
+        return serialise(replace(lesson, header=f"{lesson.header.rstrip()}\n\n{note}\n"))
 
     def copy_missing(self) -> list[str]:
         """Copy the lessons that the copy lacks, as after an update of the package; their slugs."""
@@ -131,6 +141,9 @@ def start(folder: str | Path, texts: str = "en") -> Course:
     refuse_package(folder)
     if (folder / MARKER).exists():
         raise UserError(f"{folder} already holds a course: cd there, then `minillm learn`")
+    if (around := _marker(folder.parent)) is not None:
+        raise UserError(f"{folder} would lie inside the course {around.parent}: `minillm learn` goes on with "
+                        "it; name a folder outside it for a new one")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not empty; name a new folder, such as my-course")
     course = Course(folder, texts, Shelf(lessons_folder()), Progress(folder / "progress.txt"))
@@ -159,8 +172,19 @@ def find(where: str | Path | None = None) -> Course:
         refuse_package(folder)
         progress = Progress.read(folder / "progress.txt")
         return Course(folder, _texts(marker), Shelf(lessons_folder()), progress)
+    below = _courses_in(here)
+    if below:
+        raise UserError(f"no course in this folder or above it, but one below: `cd {below[0]}`"
+                        + (f", or {', '.join(below[1:3])}" if len(below) > 1 else ""))
     raise UserError("no course in this folder or above it: `minillm learn start my-course` makes one, then "
                     "`cd my-course`")
+
+
+def _courses_in(here: Path) -> list[str]:
+    """Names of the folders of this folder that hold a course."""
+    with contextlib.suppress(OSError):
+        return sorted(m.parent.name for m in here.glob(f"*/{MARKER}") if m.is_file())
+    return []
 
 
 def _marker(here: Path) -> Path | None:

@@ -15,11 +15,13 @@ from .terminal import WIDTH, Lines, Route, heading, indent, labelled, lit, numbe
 
 WORDS = {
     "en": {"step": "line {0} of {1}", "program": "{0}, program {1}", "in": "in", "code": "code",
-           "formula": "formula", "load": "load", "store": "store", "of": "{0} of {1} elements of {2}: {3}",
+           "formula": "formula", "load": "load", "store": "store", "atomic": "atomic {0}", "before": "before",
+           "of": "{0} of {1} elements of {2}: {3}",
            "all": "{1} elements of {2}: {3}",
            "at": "address {0}", "masked": "mask", "values": "values"},
     "zh": {"step": "第 {0} 行，共 {1} 行", "program": "{0}，程序实例 {1}", "in": "位于", "code": "代码",
-           "formula": "公式", "load": "加载", "store": "写回", "of": "{2} 的 {1} 个元素中的 {0} 个：{3}",
+           "formula": "公式", "load": "加载", "store": "写回", "atomic": "原子操作 {0}", "before": "原值",
+           "of": "{2} 的 {1} 个元素中的 {0} 个：{3}",
            "all": "{2} 的 {1} 个元素：{3}",
            "at": "地址 {0}", "masked": "掩码", "values": "数值"},
 }
@@ -51,7 +53,8 @@ class KernelView:
     def lines(self, index: int, width: int = WIDTH) -> Lines:
         """(label, text): where we are, what is loaded and stored, and the variables that the line changed."""
         w, step = WORDS[self.lang], self.steps[index]
-        labels = [*step.bound, *(w[a.kind] for a in step.accesses), w["masked"], w["values"],
+        labels = [*step.bound, *(w[a.kind].format(a.operation) for a in step.accesses), w["masked"],
+                  w["values"], w["before"],
                   w["step"].format(index + 1, len(self))]
         room = width - indent(labels)
         kernel = self.shown.launch(step).kernel
@@ -67,10 +70,12 @@ class KernelView:
             where = access.array or w["at"].format(hex(int(access.offsets.flat[0])))
             form = w["all"] if access.mask is None else w["of"]
             shown = form.format(len(touched), access.offsets.size, where, ranges_of(touched))
-            found.append((w[access.kind], shown))
+            found.append((w[access.kind].format(access.operation), shown))
             if access.mask is not None:
                 found.append((w["masked"], numbers(access.mask.astype(np.int8), room)))
             found.append((w["values"], numbers(access.values, room)))
+            if access.before is not None:
+                found.append((w["before"], numbers(access.before, room)))
         return found + [(name, _value(value, room)) for name, value in step.bound.items()]
 
     def show(self, index: int, width: int = WIDTH) -> Group:

@@ -7,7 +7,7 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .source import Place, expression, statement
+from .source import Place, augmented, expression, statement
 
 if TYPE_CHECKING:
     from .recording import Recording, Step
@@ -30,6 +30,9 @@ def line_at_work(step: Step) -> tuple[ast.AST, ast.AST] | None:
         part = ast.Subscript(over, ast.Constant(step.item), ast.Load())
         return ast.Assign([target], part), part
     now, whole = expression(place), statement(place)
+    in_place = augmented(place)
+    if in_place is not None:
+        return in_place, in_place
     if now is None:
         return None
     return (whole if isinstance(whole, _LINES) else now), now
@@ -71,7 +74,8 @@ def unpacked_names(steps: list[Step]) -> dict[int, str]:
     return found
 
 
-Again = tuple[int | None, int | None]  # (line, which time there), None for an argument and for the only time
+# (line, which time there, how often it was changed in place); None for an argument and for the only time.
+Again = tuple[int | None, int | None, int]
 
 
 def named_alike(recording: Recording) -> dict[int, Again]:
@@ -79,20 +83,23 @@ def named_alike(recording: Recording) -> dict[int, Again]:
 
     Returns:
         The line where the value got its name, None for an argument; and where several got it there, as in a
-        loop, which of them it is, from 1.
+        loop, which of them it is, from 1. A value that was changed in place is told apart by that alone.
     """
     lines: dict[int, int | None] = {}
+    changes: dict[int, int] = {}
     for v in recording.values:
-        if v.name:
+        if v.was is not None:
+            changes[v.index] = changes.get(v.was, 0) + 1
+        elif v.name:
             places = () if v.made_by is None else recording.steps[v.made_by].places
             lines[v.index] = places[-1].line if places else None
-    names = Counter(recording.values[i].name for i in lines)
+    names = Counter(recording.values[i].name for i in [*lines, *changes])
     alike = Counter((recording.values[i].name, line) for i, line in lines.items())
     seen: Counter[tuple[str, int | None]] = Counter()
-    found: dict[int, Again] = {}
+    found: dict[int, Again] = {i: (None, None, n) for i, n in changes.items()}
     for i, line in lines.items():
         name = recording.values[i].name
         seen[name, line] += 1
         if names[name] > 1:
-            found[i] = line, seen[name, line] if alike[name, line] > 1 else None
+            found[i] = line, seen[name, line] if alike[name, line] > 1 else None, 0
     return found

@@ -41,6 +41,7 @@ class Value:
         data: the numbers, a copy.
         made_by: the step that computed it, or None.
         gradient: d(result)/d(this) in the end, or None where none came.
+        was: where an array was changed in place, as by `w.data -= ...`, the value that it was before.
     """
 
     index: int
@@ -49,6 +50,7 @@ class Value:
     data: np.ndarray
     made_by: int | None = None
     gradient: np.ndarray | None = None
+    was: int | None = None
 
 
 @dataclass
@@ -120,7 +122,17 @@ class Recording:
         if name not in self.inputs:
             known = ", ".join(map(repr, self.inputs)) or "none: no argument is an array of floats or a Tensor"
             raise KeyError(f"no argument {name!r} to differentiate by; there are {known}")
-        return self.values[self.inputs[name]].gradient
+        index = self.inputs[name]
+        gradients = [g for g in (self.values[i].gradient for i in self.versions(index)) if g is not None]
+        return functools.reduce(np.add, gradients) if gradients else None
+
+    def versions(self, index: int) -> list[int]:
+        """A value, and what it became each time that it was changed in place."""
+        found = [index]
+        for v in self.values[index + 1:]:
+            if v.was == found[-1]:
+                found.append(v.index)
+        return found
 
     @functools.cached_property
     def alike(self) -> dict[int, Again]:
@@ -159,7 +171,8 @@ def trace(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Recording:
     Args:
         f: any function that computes with Tensors, NumPy functions among them.
         args, kwargs: its arguments. Arrays of floats, and Tensors that require a gradient, are what is
-            differentiated; all else is passed as it is.
+            differentiated; where there are neither arrays of floats nor Tensors, floats, which f gets as
+            Tensors without axes. All else is passed as it is.
 
     Returns:
         The recording. If f returns several values, the first that depends on an argument is
@@ -177,6 +190,9 @@ def trace(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Recording:
     if not callable(f):
         raise TypeError(f"f must be a function, not {type(f).__name__}")
     recorder = Recorder(f)
+    if not any(_is_array(a) for a in (*args, *kwargs.values())):
+        args = tuple(map(_without_axes, args))
+        kwargs = {name: _without_axes(a) for name, a in kwargs.items()}
     names = argument_names(f, args)
     given = [recorder.argument(name, a) for name, a in zip(names, args, strict=True)]
     named = {name: recorder.argument(name, a) for name, a in kwargs.items()}
@@ -188,8 +204,16 @@ def trace(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Recording:
         state.observer = before
     if not recorder.recording.steps:
         warnings.warn("nothing was computed with Tensors, so there is no step: give arrays of floats, such "
-                      "as np.array([1.0, 2.0])", stacklevel=2)
+                      "as np.array([1.0, 2.0]), or floats", stacklevel=2)
     return recorder.recording
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, Tensor) or (isinstance(x, np.ndarray) and x.dtype.kind == "f")
+
+
+def _without_axes(x: Any) -> Any:
+    return np.array(x) if isinstance(x, float | np.floating) else x
 
 
 def argument_names(f: Callable[..., Any], args: tuple[Any, ...]) -> list[str]:
@@ -214,6 +238,7 @@ class Recorder:
         self._values: dict[int, int] = {}  # id of a Tensor -> index of its value
         self._alive: list[Any] = []  # an id is of one object only while that lives
         self._made: dict[int, int] = {}  # id of a node of the graph -> the step that computed it
+        self._received: dict[int, set[int]] = {}  # id of a Tensor -> its values that received gradients
         self._going_back = False
 
     # ---- values --------------------------------------------------------------------------------------
@@ -222,7 +247,7 @@ class Recorder:
         """The argument as f gets it: arrays of floats become Tensors that require a gradient."""
         if isinstance(x, Tensor):
             t = Tensor(x.data, requires_grad=x.requires_grad, name=name)
-        elif isinstance(x, np.ndarray) and x.dtype.kind == "f":
+        elif _is_array(x):
             t = Tensor(x.copy(), requires_grad=True, name=name)
         else:
             return x
@@ -242,9 +267,19 @@ class Recorder:
         """The value that an op was given; one that no step made is a constant."""
         if isinstance(x, Tensor):
             if id(x) in self._values:
-                return self._values[id(x)]
+                return self._now(x, self.recording.values[self._values[id(x)]])
             return self._add(x, x.name or "", "constant")
         return self._add(x, "", "constant")
+
+    def _now(self, x: Tensor, known: Value) -> int:
+        """The value of a Tensor that came up before: a new one where its array was changed in place."""
+        data = np.asarray(x.data)
+        if data.shape == known.data.shape and data.dtype == known.data.dtype \
+                and data.tobytes() == known.data.tobytes():  # NaN is not equal to itself
+            return known.index
+        index = self._add(x, known.name, "input" if known.kind == "input" else "constant")
+        self.recording.values[index].was = known.index
+        return index
 
     # ---- forwards --------------------------------------------------------------------------------------
 
@@ -278,13 +313,19 @@ class Recorder:
         root = next((t for t in outputs if t.requires_grad), None)
         if root is None:
             return
-        self.recording.result = self._index(root)
+        self.recording.result = self._computed(root)
         self._going_back = True
         seed = np.ones_like(root.data)
         self._sums: dict[int, np.ndarray] = {}
         self.recording.values[self.recording.result].gradient = seed
         for leaf, g in backward_pass(root, seed).values():
-            self.recording.values[self._index(leaf)].gradient = np.array(g)
+            versions = self._received.get(id(leaf)) or {self._index(leaf)}
+            for i in versions:
+                self.recording.values[i].gradient = self._sums[i] if len(versions) > 1 else np.array(g)
+
+    def _computed(self, t: Tensor) -> int:
+        """The value that a Tensor had when a step computed it; of one that none did, the value it has."""
+        return self.recording.steps[self._made[id(t)]].value if id(t) in self._made else self._index(t)
 
     def before_backward(self, t: Tensor, g: Any) -> None:
         """The gradient of a node is complete: it begins to be passed on."""
@@ -293,9 +334,9 @@ class Recorder:
         self._incoming = g
         if isinstance(g, list):  # of several outputs; each has its own value
             return
-        value = self._values[id(t)]
-        self.recording.values[value].gradient = np.array(g)
         made = self.recording.steps[self._made[id(t)]]
+        value = made.value
+        self.recording.values[value].gradient = np.array(g)
         self._step(made, value, None, np.array(g), None, None, None, "")
 
     def after_backward(self, t: Tensor, i: int, d: Any) -> None:
@@ -304,11 +345,14 @@ class Recorder:
             return
         made = self.recording.steps[self._made[id(t)]]
         a = t.args[i]
-        key = id(a)
+        to = made.inputs[i]
+        # Of a Tensor changed in place, each value has gradients of its own.
+        key = -1 if to is None else to
+        self._received.setdefault(id(a), set()).add(key)
         d = np.array(d)
         self._sums[key] = self._sums[key] + d if key in self._sums else d
         incoming = None if isinstance(self._incoming, list) else np.array(self._incoming)
-        self._step(made, self._values[id(t)], i, incoming, _local(t, i), d, self._sums[key].copy(),
+        self._step(made, made.value, i, incoming, _local(t, i), d, self._sums[key].copy(),
                    rule_text(t.op, i))
 
     def _step(self, made: Step, value: int, argument: int | None, incoming: Any, local: Any,

@@ -23,6 +23,7 @@ WORDS = {
            "local": "local dy/dx", "contribution": "adds", "accumulated": "dL/d({0}) now",
            "sum": "L = sum of all elements of {0}", "is": "L = {0}",
            "argument": "{0} (argument)", "line": "{0} (line {1})", "again": "{0} (line {1}, no. {2})",
+           "changed": "{0} (changed in place)", "changed again": "{0} (changed in place {3} times)",
            "colon": ": ",
            },
     "zh": {"forward": "前向", "backward": "反向", "step": "第 {0} 步，共 {1} 步", "formula": "公式",
@@ -31,6 +32,7 @@ WORDS = {
            "local": "局部导数 dy/dx", "contribution": "本步贡献", "accumulated": "dL/d({0}) 累计",
            "sum": "L = {0} 的所有元素之和", "is": "L = {0}",
            "argument": "{0}（参数）", "line": "{0}（第 {1} 行）", "again": "{0}（第 {1} 行第 {2} 次）",
+           "changed": "{0}（已原地修改）", "changed again": "{0}（已原地修改 {3} 次）",
            "colon": "：",
            },
 }
@@ -51,13 +53,17 @@ def name_of(recording: Recording, value: int, lang: str = "en") -> str:
         if node is not None:
             return formula(node, Plain())
         return recording.steps[v.made_by].op
-    return numbers(v.data) if v.data.ndim == 0 else f"constant {v.data.shape}"
+    if v.data.ndim == 0:
+        return numbers(v.data)
+    return _told_apart(f"constant {v.data.shape}", recording.alike.get(value), lang)
 
 
 def _told_apart(name: str, again: Again | None, lang: str) -> str:
     if again is None:
         return name
-    line, time = again
+    line, time, changes = again
+    if changes:
+        return WORDS[lang]["changed" if changes == 1 else "changed again"].format(name, line, time, changes)
     kind = "argument" if line is None else "line" if time is None else "again"
     return WORDS[lang][kind].format(name, line, time)
 

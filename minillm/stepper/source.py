@@ -136,12 +136,26 @@ def statement(place: Place) -> ast.stmt | None:
 
 
 def assigned_name(place: Place) -> str | None:
-    """The variable that the whole value of a statement goes to, where the place is that value."""
+    """The variable that the whole value of a statement goes to, where the place is that value; of
+    `a = b = ...`, the first.
+    """
+    targets: list[ast.expr] = []
+    match statement(place):
+        case ast.AugAssign(target=target) if augmented(place) is not None:
+            targets = [target]
+        case ast.AnnAssign(target=target, value=ast.expr() as value) if value is expression(place):
+            targets = [target]
+        case ast.Assign(targets=several, value=value) if value is expression(place):
+            targets = several
+    return next((t.id for t in targets if isinstance(t, ast.Name)), None)
+
+
+def augmented(place: Place) -> ast.AugAssign | None:
+    """`s += x`, where the place is the whole of it, as it is for the sum; None in any other."""
     found = statement(place)
-    if not isinstance(found, ast.Assign) or len(found.targets) != 1 or found.value is not expression(place):
+    if not isinstance(found, ast.AugAssign) or expression(place) is not None:
         return None
-    target = found.targets[0]
-    return target.id if isinstance(target, ast.Name) else None
+    return found if (found.lineno, found.end_lineno) == (place.line, place.end_line) else None
 
 
 def lines_of(function: Any) -> tuple[int, list[str]]:

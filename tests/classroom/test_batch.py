@@ -136,6 +136,54 @@ def test_the_roster_unmatched_and_missing(assignment, folder, journal):
     assert [r.student for r in journal.reports(assignment.id)] == ["ada"]
 
 
+def test_who_was_graded_before_is_not_missing(assignment, folder, journal, tmp_path):
+    people = [Student("ada"), Student("bob"), Student("zoe")]
+    hand_in(folder, ada="share=1", bob="share=1")
+    run(assignment, folder, journal, people=people)
+    late = tmp_path / "late"
+    late.mkdir()
+    hand_in(late, bob="share=0.5")
+    batch = run(assignment, late, journal, people=people)
+    assert (batch.missing, batch.elsewhere) == (("zoe",), ("ada",))
+    assert {s: Path(one.where).name for s, one in journal.seen(assignment.id).items()} == {
+        "ada": "submissions", "bob": "late"}
+    batch = run(assignment, folder, journal, people=people, skip=["bob"])
+    assert (batch.students, batch.kept) == (["ada"], 1)
+
+
+def test_what_a_stop_leaves_is_known(assignment, folder, journal, monkeypatch):
+    class Stop:
+        def begin(self, total):
+            pass
+
+        def done(self, report, kept, failed):
+            raise KeyboardInterrupt
+
+    hand_in(folder, ada="share=1", bob="share=1", carl="share=1")
+    assert run(assignment, folder, journal, progress=Stop()).interrupted
+    assert sorted(journal.waiting(assignment.id)) == ["bob", "carl"]
+    run(assignment, folder, journal)
+    assert journal.waiting(assignment.id) == {}
+    hand_in(folder, bob="share=0.5", carl="share=0.5")
+    assert run(assignment, folder, journal, progress=Stop()).interrupted  # ada is kept, and then it stops
+    assert sorted(journal.waiting(assignment.id)) == ["bob", "carl"]
+    assert [r.score for r in journal.reports(assignment.id)] == [100, 100, 100]
+
+
+def test_submissions_of_another_assignment_leave_the_journal_alone(assignment, folder, journal):
+    hand_in(folder, ada="share=1", bob="share=1")
+    run(assignment, folder, journal)
+    others = {"adam.py": "04_adam"}
+    twelve = assignments.find_assignment("12_test_adam")
+    with pytest.raises(UserError, match=r"2 of 2 have adam.py: did you mean -a 04_adam\?"):
+        run(twelve, folder, journal, others=others)
+    assert journal.seen(twelve.id) == {}
+    assert list(journal.reports(twelve.id)) == []
+    (folder / "ada" / "adam_tests.py").write_text("share=1")  # one has it: the others get their line
+    batch = run(twelve, folder, journal, others=others)
+    assert [(s, "which belongs to 04_adam" in en) for s, en, _ in batch.unreadable] == [("bob", True)]
+
+
 def test_texts_do_not_name_folders_and_addresses_of_this_run(assignment, folder, journal):
     hand_in(folder, ada="folder")
     run(assignment, folder, journal)
@@ -204,7 +252,8 @@ def test_few_submissions_are_read_ahead(assignment, folder, journal, monkeypatch
 
     monkeypatch.setattr(batches.Intake, "read", count)
     run(assignment, folder, journal, jobs=2)
-    assert all(n - done <= 3 for n, done in enumerate(ahead))
+    assert ahead[:12] == [0] * 12  # one look at each, for what a stop would leave
+    assert all(n - done <= 3 for n, done in enumerate(ahead[12:]))
 
 
 BATCH = """

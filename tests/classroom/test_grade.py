@@ -1,14 +1,18 @@
 """Grading one submission: points, reasons and states, with a worker in this process for the sandbox."""
 
+import time
+
 import numpy as np
 import pytest
 
-from minillm.classroom import AssignmentError, Report
+from minillm.classroom import AssignmentError, Report, wording
 from minillm.classroom.grade import grade_with
+from minillm.classroom.grader_process import cleaned
 from minillm.classroom.judge import Judge
-from minillm.classroom.report import KINDS, STATES
+from minillm.classroom.report import KINDS, STATES, TestResult
 from minillm.classroom.sandbox import Answer
 from minillm.classroom.trusted import TrustedWorker
+from minillm.classroom.wording import NAME
 from tests.classroom import toys
 
 SECRET = b"secret"
@@ -167,6 +171,60 @@ def test_every_kind_of_answer_has_words(toy, kind):
     assert (result.kind, result.score) == (kind, 0)
     assert len(result.en) < 700
     assert (result.en + result.zh).encode()
+
+
+def test_what_ends_a_worker_that_prints_is_said_as_it_is(toy):
+    report, _ = scripted(toy, *[Answer("too_much_output")] * 20)
+    kib = 100 * toy.limits.output_kb
+    assert report.tests[0].en == f"your code printed more than {kib} KiB and was stopped: take the prints out"
+    assert report.tests[0].zh == f"打印超过 {kib} KiB，程序已被终止：请把 print 去掉"
+
+
+def test_a_name_that_is_like_the_missing_one_is_named(toy):
+    text = "def centered(x):\n    return x\n"
+    assert "it has centered: is that the one?" in grade(toy, text).tests[0].en
+    long = "c" * 61
+    many = "".join(f"def {long}{k}(): pass\n" for k in range(300))
+    assert "it has centered" in grade(toy, many + text).tests[0].en
+
+
+def test_looking_for_a_like_name_takes_no_time():
+    """It took 11 s for each test: the search is quadratic in the names' length."""
+    names = ["ab" * 95 + f"{k:08}" for k in range(4700)]
+    start = time.perf_counter()
+    assert wording._near("ba" * 95 + "00000000", names) == []
+    assert wording._near("centred", [n[-NAME:] for n in names]) == []
+    assert time.perf_counter() - start < 1
+
+
+def test_no_text_of_a_report_can_do_anything():
+    evil = "a\x1b[2J\x07\ud800\u202e\r\x9b\nb\tc"
+    test = TestResult("t", "t", "t", "public", 0, 1, "wrong", evil, evil, evil)
+    report = Report("ann", "a", "s", "g", "graded", evil, evil, (test,), (), ((evil, evil),), evil)
+    for said in (report, Report.from_json(report.to_json())):
+        texts = {said.en, said.zh, said.printed, *said.notes[0],
+                 *(getattr(t, f) for t in said.tests for f in ("en", "zh", "cause"))}
+        assert texts == {"a[2J\N{REPLACEMENT CHARACTER}\nb\tc"}
+
+
+@pytest.mark.parametrize(("said", "left"), [
+    ("in /tmp/minillm-grader-ab/minillm-worker-c_1/code/adam.py: x", "in adam.py: x"),
+    ("'/minillm-worker-a/x' \"/tmp//minillm-worker-a/code/x\"", "'x' \"/tmp/x\""),
+    ("no /tmp/minillm-worker-a of it, /tmp/minillm-worker/x",
+     "no /tmp/minillm-worker-a of it, /tmp/minillm-worker/x"),
+    ("a:/b/minillm-worker-1/c b//d/e/minillm-worker-2/code/f", "a:c b/f"),
+    ("/a/minillm-worker-1/minillm-worker-2/code/f", "f"),
+    ("<function f at 0x7f00aa11bb22> at 0x7f00aa11bb22", "<function f at 0x...> at 0x7f00aa11bb22")])
+def test_what_differs_from_run_to_run_is_left_out(said, left):
+    assert cleaned(said) == left
+
+
+def test_leaving_it_out_takes_time_that_grows_as_the_text_does():
+    start = time.perf_counter()
+    for text in ("/a" * 200_000, "/minillm-worker-" * 20_000, "/minillm-worker-" + "a" * 400_000,
+                 "a" * 400_000, "/a/minillm-worker-b/" * 20_000):
+        cleaned(text)
+    assert time.perf_counter() - start < 2
 
 
 def test_an_unknown_kind_is_forged(toy):

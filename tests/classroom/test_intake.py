@@ -102,12 +102,11 @@ def test_canvas(tmp_path):
     found, intake = received(tmp_path, ROSTER)
     assert list(found) == ["s1", "s2"]
     assert taken(found["s1"]) == []
-    assert taken(found["s2"]) == ["the platform marked it as late",
-                                  "taken: adam-2.py, though it should be called adam.py"]
+    assert taken(found["s2"]) == ["the platform marked it as late"]  # the -2 is Canvas's own
     assert intake.missing == ("s10", "s3")
     assert [(s, en) for s, en, _ in intake.unmatched] == [
-        ("cruzanna_4713_90003_hw.zip", "matches nobody in the roster; call it after the student's id, or "
-         "add the student to roster.csv")]
+        ("cruzanna_4713_90003_hw.zip", "matches nobody in the roster; use the platform's own list (grade "
+         "book, participants) as roster.csv")]
     found, _ = received(tmp_path)
     assert list(found) == ["cruzanna_4713", "doejane_4711", "roejohn_4712"]
     by_number = [Student("s10", columns={"ID": "4713"})]
@@ -203,6 +202,31 @@ def test_metadata_that_is_none_is_passed_over():
     ("x77 hw", ["4"]), ("Smith", ["4"]), ("cruzannamariadela", ["s10"])])
 def test_labels_and_students(label, ids):
     assert Roster([*ROSTER, Student("4", "Smith", "x77@uni.edu")]).find(label) == ids
+
+
+@pytest.mark.parametrize("label", ["oneilpat", "Pat O'Neil", "Pat O’Neil", "O'Neil_Pat", "pat_oneil hw4"])
+@pytest.mark.parametrize("name", ["Pat O'Neil", "Pat O’Neil", "Pat ONeil"])
+def test_an_apostrophe_is_no_letter(label, name):
+    assert Roster([*ROSTER, Student("s7", name)]).find(label) == ["s7"]
+
+
+OTHERS = {"adam.py": "04_adam", "adam_tests.py": "12_test_adam"}
+
+
+@pytest.mark.parametrize(("wanted", "name"), [("adam_tests.py", "adam.py"), ("adam.py", "adam_tests.py")])
+@pytest.mark.parametrize("flat", ["s1_{}", "{}", "doejane_4711_90001_{}"])
+def test_another_assignments_file_is_called_what_it_is(tmp_path, wanted, name, flat):
+    if flat == "{}":
+        put(tmp_path / "s1" / name)
+    else:
+        put(tmp_path / flat.format(name))
+        put(tmp_path / "roejohn_4712_90002_notes.txt")
+    with open_submissions(tmp_path, wanted, ROSTER, OTHERS) as intake:
+        submission = next(intake.read(p) for p in intake.places if p.student == "s1")
+    assert (submission.files, submission.other) == ({}, OTHERS[name])
+    assert submission.en == (f"found {name}, which belongs to {OTHERS[name]}, and no {wanted}: hand in "
+                             f"{wanted}")
+    lines(submission.en, submission.zh)
 
 
 def test_two_students_of_one_name_are_left_to_the_teacher(tmp_path):

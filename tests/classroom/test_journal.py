@@ -79,6 +79,27 @@ def test_what_is_stale_or_not_final_is_shown_but_not_found(path):
         assert len(list(journal.reports("04_adam"))) == 2
 
 
+def test_what_was_seen_and_what_of_it_waits(path):
+    with Journal(path) as journal:
+        journal.saw("04_adam", "here", {"ada": "s1", "bob": "s1", "a:b": "s9"})
+        journal.record(report())
+        journal.record(report("bob", "s0"))
+    with Journal(path) as journal:
+        assert {s: (one.submission, one.where) for s, one in journal.seen("04_adam").items()} == {
+            "ada": ("s1", "here"), "bob": ("s1", "here"), "a:b": ("s9", "here")}
+        assert sorted(journal.waiting("04_adam")) == ["a:b", "bob"]
+        journal.saw("04_adam", "there", {"bob": "s0"})
+        assert sorted(journal.waiting("04_adam")) == ["a:b"]
+        assert journal.seen("05_other") == {}
+
+
+def test_only_what_was_graded_counts_as_graded(path):
+    with Journal(path) as journal:
+        journal.record(report())
+        journal.record(replace(report("bob"), state="no_file"))
+        assert journal.graded() == {"04_adam": 1}
+
+
 def test_settings(path):
     with Journal(path) as journal:
         assert journal.setting("04_adam", "submissions") == ""

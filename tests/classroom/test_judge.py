@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from minillm.classroom import AssignmentError
-from minillm.classroom.judge import Judge
+from minillm.classroom.judge import Judge, _of_output
 from minillm.classroom.sandbox import Answer
+from minillm.classroom.scenario import Scenario
 from minillm.classroom.trusted import TrustedWorker
 from tests.classroom import toys
 
@@ -80,6 +81,30 @@ def test_shapes_and_nan(toy, judge):
     fault = judge.fault(the_test(toy, "parts"), 0, {"y": np.full_like(judge.want("parts", 0)["y"], np.nan)})
     assert fault.en.startswith("y[0] is nan, which is wrong; ")
     assert "largest" not in fault.en
+
+
+@pytest.mark.parametrize(("wrong", "en", "zh"), [
+    ([np.nan, np.nan, 7], "3 of 12 numbers are wrong, 2 of them nan",
+     "12 个数中有 3 个不对，其中 2 个是 nan"),
+    ([-np.inf, 7, 7], "3 of 12 numbers are wrong, 1 of them inf", "12 个数中有 3 个不对，其中 1 个是 inf"),
+    ([np.nan, np.inf, np.nan], "3 of 12 numbers are wrong, all of them nan or inf",
+     "12 个数中有 3 个不对，全部是 nan 或 inf")])
+@pytest.mark.parametrize("show", [True, False])
+def test_numbers_that_are_not_finite_are_counted(wrong, en, zh, show):
+    """It was the largest error that was told, of a number that is right."""
+    want = np.linspace(1, 2, 12).reshape(4, 3)
+    got = want + 1e-15
+    got[2] = wrong
+    fault = _of_output("y", got, want, Scenario(lambda rng: {}, lambda student, inputs: {}), show)
+    assert fault.en.endswith("; " + en)
+    assert fault.zh.endswith("；" + zh)
+
+
+def test_the_largest_error_is_that_of_a_wrong_number():
+    want = np.array([1e9, 1.0, 0.0])
+    got = want + np.array([0.5, 0.25, 0.1])  # the first is right to nine digits
+    fault = _of_output("y", got, want, Scenario(lambda rng: {}, lambda student, inputs: {}), True)
+    assert fault.en.endswith("2 of 3 numbers are wrong, and the largest error is about 0.25, at [1]")
 
 
 @pytest.mark.parametrize("arrays", [{}, {"z": np.zeros(3)}, {"y": np.zeros(3), "z": np.zeros(3)}])

@@ -1,6 +1,7 @@
 """Grading by mutation: tests are worth the wrong versions that they catch, if they accept all right ones."""
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -58,10 +59,22 @@ def test_points_go_by_the_share_that_is_caught(testing, text, caught):
 
 def test_a_test_that_rejects_the_reference_is_void(testing):
     result = grade(testing, SUM + "def test_all(centred):\n    assert False\n")
-    assert result.score == 30
+    assert result.score == 7.5  # a false alarm costs: (1/2)^2
+    assert "of 2 tests 1 cannot be relied on, so the points are multiplied by (1/2)^2 = 25%." in result.en
+    assert "2 个测试中有 1 个靠不住，得分乘以 (1/2)² = 25%" in result.zh
     assert "1 valid test;" in result.en
     assert "test_all does not count: it fails with the right function (line 6)." in result.en
     assert "test_all 不计入：它对正确的函数也失败（第 6 行）。" in result.zh
+
+
+def test_a_test_that_is_not_written_yet_is_said_to_be_so(testing):
+    stub = "def test_later(centred):\n    raise NotImplementedError\n"
+    result = grade(testing, SUM + DIFF + KEPT + stub)
+    assert result.score == 90
+    assert result.en == ("3 of 3 wrong versions are caught by 3 valid tests.\n"
+                         "test_later does not count: it is not written yet (line 12).")
+    assert result.zh == ("3 个错误版本中抓住了 3 个（有效测试 3 个）。\n"
+                         "test_later 不计入：它还没有写（第 12 行）。")
 
 
 def test_a_test_that_rejects_another_right_version_is_void_and_says_what_is_legal(tmp_path):
@@ -70,7 +83,7 @@ def test_a_test_that_rejects_another_right_version_is_void_and_says_what_is_lega
     toy = toys.write(tmp_path / "02_tests", toys.TESTS_TOML, toys.TESTS_SOLUTION, checks)
     digits = "def test_digits(centred):\n    assert (centred(x()) == x() - x().mean()).all()\n"
     result = grade(toy, digits + SUM)
-    assert result.score == 30
+    assert result.score == 7.5
     assert ("test_digits does not count: it rejects a version that is right: a sum may differ in its last "
             "digits.") in result.en
     assert "和的最后几位可以不同" in result.zh
@@ -82,8 +95,19 @@ def test_a_test_that_tosses_a_coin_is_void(testing, monkeypatch):
 
     monkeypatch.setattr(sys, "coin", itertools.cycle([True, True, False]), raising=False)
     result = grade(testing, coin + DIFF)
-    assert result.score == 30
+    assert result.score == 7.5
     assert "test_coin does not count: it passes and fails with one and the same version" in result.en
+
+
+def test_guessing_by_a_hash_of_what_comes_back_earns_little(testing):
+    guess = "import hashlib\n" + "".join(f"""
+def test_{k}(centred):
+    said = np.round(np.ravel(centred(x())), 3).tobytes() + bytes([{k}])
+    assert hashlib.sha256(said).digest()[0] & 1
+""" for k in range(40))
+    result = grade(testing, guess)
+    assert "2 of 3 wrong versions are caught" in result.en  # all that can be told apart without `in_place`
+    assert 90 * 0.1 < result.score < 90 * 0.5
 
 
 def test_the_stub_has_no_points(testing):
@@ -107,7 +131,7 @@ def test_tests_that_pass_by_themselves_catch_nothing(testing):
 def test_exceptions_of_a_version_fail_a_test(testing):
     """`x.mean` of a list: the right version raises AttributeError, far away, and the test fails here."""
     result = grade(testing, "def test_call(centred):\n    centred([1.0, 2.0])\n" + SUM)
-    assert result.score == 30
+    assert result.score == 7.5
     assert "test_call does not count" in result.en
 
 
@@ -125,7 +149,7 @@ class Scripted:
     def __exit__(self, *_):
         pass
 
-    def run_tests(self, functions, call, *, seconds):
+    def run_tests(self, functions, call, *, seconds, end):
         x = np.array([1.0, 2.0, 6.0])
         given = call("centred", codec.pack(("centred", (x,), {})))
         value = codec.unpack(given.arrays)[0] if given.kind == "arrays" else None
@@ -194,28 +218,106 @@ def test_when_the_time_is_up_the_rest_counts_as_missed(testing, monkeypatch):
     assert "The time was up before all versions were shown" in result.en
 
 
-@pytest.mark.parametrize("arrays", [{}, {"spec": np.zeros(3)}, codec.pack(("__class__", (), {})),
-                                    codec.pack(3), {"spec": np.frombuffer(b"[" * 100_000, np.uint8)}])
-def test_what_is_no_call_of_the_function_is_not_passed_on(testing, arrays):
-    workers = mutation._Workers(Judge(testing, "ann", b"s"), testing.tests[1],
-                                lambda text, under_test=(): Caller(under_test), 1.0)
-    version = mutation.Version("", testing.solution().text, True)
+class Sends:
+    """A worker of tests that sends these calls, each as arrays for a function."""
 
-    class Caller:
-        def __init__(self, under_test):
-            assert under_test == ("centred",)
+    layers, printed, alive = (), "", True
 
-        def __enter__(self):
-            return self
+    def __init__(self, calls, between=lambda: None):
+        self.calls, self.between = calls, between
 
-        def __exit__(self, *_):
-            pass
+    def __enter__(self):
+        return self
 
-        def run_tests(self, functions, call, *, seconds):
-            return {"a": call("centred", arrays), "b": call("exec", codec.pack(("exec", ("1",), {})))}
+    def __exit__(self, *_):
+        pass
 
-    answers = workers.show(version, b"", None)
-    assert [a.message for a in answers.values()] == ["this is not a call"] * 2
+    def run_tests(self, functions, call, *, seconds, end):
+        answers = {}
+        for k, (name, arrays) in enumerate(self.calls):
+            answers[f"test_{k}"] = call(name, arrays)
+            self.between()
+        return answers
+
+
+def sent(testing, *calls, **options):
+    """What becomes of calls."""
+    workers = mutation._Workers(
+        Judge(testing, "ann", b"s"), testing.tests[1],
+        lambda text, under_test=(): Sends(calls) if under_test else TrustedWorker(testing, text), 1.0)
+    try:
+        answers = workers.show(mutation.Version("", testing.solution().text, True), b"", None, **options)
+    finally:
+        workers.close()
+    return list(answers.values())
+
+
+CALL = codec.pack(("centred", (np.ones(3),), {}))
+
+
+@pytest.mark.parametrize("arrays", [
+    {}, {"spec": np.zeros(3)}, {"spec": np.frombuffer(b"[" * 60_000, np.uint8)}, codec.pack(3),
+    {"spec": np.zeros(codec.SPEC_BYTES + 1, np.uint8)},
+    {**CALL, **{f"x{k}": np.zeros(0) for k in range(998)}}])  # with the function's name too many for a frame
+def test_what_is_no_call_is_an_exception_of_the_test(testing, arrays):
+    (answer,) = sent(testing, ("centred", arrays))
+    assert (answer.kind, answer.arrays) == ("exception", {})
+
+
+def test_the_grader_says_which_function_is_called(testing):
+    one, other = sent(testing, ("centred", codec.pack(("__class__", (np.ones(3),), {}))),
+                      ("exec", codec.pack(("exec", ("1",), {}))))
+    assert codec.unpack(one.arrays)[0].tolist() == [0, 0, 0]
+    assert other.message == "this is not a call"
+
+
+def colliding(count):
+    """A call with a dict whose keys all have the hash 0."""
+    items = ",".join(f'[["int","{k * (2**61 - 1)}"],["is",null]]' for k in range(1, count))
+    spec = f'["tuple",[["is","centred"],["tuple",[["dict",[{items}]]]],["dict",[]]]]'
+    return {"spec": np.frombuffer(spec.encode(), np.uint8)}
+
+
+def test_what_a_test_sends_is_taken_apart_in_the_versions_worker_only(testing, monkeypatch):
+    """Such a dict takes quadratic time: it took a second for each call, which nobody was charged for."""
+    assert colliding(20_000)["spec"].nbytes < 1 << 20
+    unpacked = []
+    monkeypatch.setattr(codec, "unpack", lambda arrays: unpacked.append(arrays))
+    monkeypatch.setattr("minillm.classroom.sandbox.calls_to",
+                        lambda worker, seconds: lambda name, arrays: Answer("arrays"))
+    large, small = sent(testing, ("centred", colliding(20_000)), ("centred", colliding(500)))
+    assert large.message == "this is not a call"
+    assert small.kind == "arrays"
+    assert not unpacked
+
+
+def test_all_that_a_call_takes_is_charged(testing, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(mutation.time, "monotonic", lambda: now[0])
+    used = mutation._Workers._of
+
+    def slow(self, version):
+        now[0] += 1.5  # as if it were started anew
+        return used(self, version)
+
+    monkeypatch.setattr(mutation._Workers, "_of", slow)
+    answers = sent(testing, *[("centred", CALL)] * 6)
+    assert [a.kind for a in answers] == ["arrays"] * 3 + ["exception"] * 3
+    assert answers[-1].error == "TimeoutError"
+
+
+def test_the_budget_counts_within_a_showing(testing, monkeypatch):
+    (answer,) = sent(testing, ("centred", CALL), end=time.monotonic())
+    assert answer.error == "TimeoutError"
+
+    def opener(text, under_test=()):
+        return Sends([("centred", CALL)], lambda: time.sleep(0.06)) if under_test else (
+            TrustedWorker(testing, text))
+
+    monkeypatch.setattr(mutation, "BUDGET", 0.01)  # of 2 s
+    verdicts = mutation.run(testing.tests[1], Judge(testing, "ann", b"s"), b"", opener)
+    assert verdicts.unfinished
+    assert not verdicts.tests  # a showing that was cut short says nothing
 
 
 @pytest.mark.slow

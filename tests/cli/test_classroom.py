@@ -1,8 +1,10 @@
 """`minillm class` as a teacher meets it: a process, its output and its exit status."""
 
+import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,8 +129,6 @@ def test_verify(course):
 
 @pytest.mark.slow
 def test_verify_finds_what_is_wrong(course):
-    import shutil
-
     own = course / "05_own"
     shutil.copytree(find_assignment("04_adam").folder, own)
     text = (own / "assignment.toml").read_text(encoding="utf-8").replace('title_zh = "Adam 优化器"',
@@ -153,6 +153,98 @@ def test_ctrl_c_says_how_to_go_on(course, submissions):
     assert not err
     assert "Stopped: 1 of 2 are in the journal. Go on with:" in out
     assert f"minillm class grade {submissions} -a 04_adam" in out
+    for command in (["report"], ["export", "--csv"]):
+        said = run(*command, cwd=course)
+        assert f"Grading was stopped: 1 of 2; go on with: minillm class grade {submissions} -a 04_adam\n" in (
+            said)
+    grades = (course / "out" / "export" / "04_adam" / "grades.csv").read_text(encoding="utf-8-sig")
+    assert [row[-2] for row in csv.reader(grades.splitlines())][2:] == ["handed in, not graded yet",
+                                                                      "nothing handed in"]
+
+
+@pytest.fixture
+def stub():
+    """Needs no sandbox: it is graded at once."""
+    return b"def ("
+
+
+def test_a_late_submission_leaves_the_class_as_it_is(course, tmp_path, stub):
+    for student in ("sub/s1", "sub/s2", "late/s3"):
+        (tmp_path / student).mkdir(parents=True)
+        (tmp_path / student / "adam.py").write_bytes(stub)
+    run("grade", tmp_path / "sub", cwd=course)
+    said = run("grade", tmp_path / "late", cwd=course)
+    assert "Not in this folder: 2 (all graded before)" in said
+    assert "Nothing handed in" not in said
+    assert "3 submissions: 0 graded now, 3 kept" in run("regrade", cwd=course)
+    (tmp_path / "sub" / "s1" / "adam.py").write_bytes(stub + b"x")
+    (tmp_path / "late" / "s3" / "adam.py").write_bytes(stub + b"y")
+    assert "3 submissions: 2 graded now, 1 kept" in run("regrade", cwd=course)
+    assert "3 submissions: 3 graded now, 0 kept" in run("regrade", "--all", cwd=course)
+    assert "1 submissions: 1 graded now" in run("regrade", "--all", "--only", "s2", cwd=course)
+    shutil.rmtree(tmp_path / "late")
+    said = run("regrade", cwd=course)
+    assert "late is gone; left out: s3" in said
+    assert "2 submissions: 0 graded now, 2 kept" in said
+    shutil.rmtree(tmp_path / "sub")
+    assert "is gone: say where the submissions are" in run("regrade", cwd=course, status=1)
+
+
+def test_similar_takes_each_students_latest(course, tmp_path, stub):
+    pytest.importorskip("copydetect")
+    for student in ("sub/s1", "sub/s2", "late/s3"):
+        (tmp_path / student).mkdir(parents=True)
+        (tmp_path / student / "adam.py").write_bytes(stub)
+    run("grade", tmp_path / "sub", cwd=course)
+    run("grade", tmp_path / "late", cwd=course)
+    run("similar", cwd=course)
+    page = (course / "out" / "similar" / "04_adam" / "similar.html").read_text(encoding="utf-8")
+    assert "3 submissions" in page
+    # What cannot be written is told in a line.
+    shutil.rmtree(course / "out")
+    (course / "out").write_text("")
+    run("similar", cwd=course, status=1)
+
+
+def test_of_several_assignments_the_wrong_one_is_told(tmp_path, stub):
+    run("new", "course", "-a", "adam", "-a", "12", cwd=tmp_path)
+    (tmp_path / "sub" / "s1").mkdir(parents=True)
+    (tmp_path / "sub" / "s1" / "adam.py").write_bytes(stub)
+    course = tmp_path / "course"
+    said = run("grade", tmp_path / "sub", "-a", "12", cwd=course, status=1)
+    assert "did you mean -a 04_adam?" in said
+    assert "minillm class report -a 04_adam" in run("grade", tmp_path / "sub", "-a", "adam", cwd=course)
+    assert re.search(r"04_adam.*\b1\s*$", run("list", cwd=course), re.M)
+    assert re.search(r"12_test_adam.*\b0\s*$", run("list", cwd=course), re.M)
+
+
+def test_export_writes_what_it_can(course, tmp_path, stub):
+    for student, name in (("s1", "adam.py"), ("s2", "notes.txt")):
+        (tmp_path / "sub" / student).mkdir(parents=True)
+        (tmp_path / "sub" / student / name).write_bytes(stub)
+    assert "mean of the 1 graded 0.0 of 100" in run("grade", tmp_path / "sub", cwd=course)
+    assert re.search(r"04_adam.*\b1\s*$", run("list", cwd=course), re.M)  # of two reports
+    process = start("export", "--canvas", "--moodle", "--csv", cwd=course)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert out.count("Written: ") == 2
+    assert "1 not graded, left blank: s2" in out
+    assert err.startswith("error: not written: --canvas: Canvas needs ID")
+    shutil.rmtree(course / "out")
+    (course / "out").write_text("no folder")
+    for command in (["report"], ["export", "--csv"]):
+        assert "cannot write" in run(*command, cwd=course, status=1)
+
+
+def test_a_broken_course_is_no_missing_course(course):
+    (course / "course.toml").write_text("name = 1\n")
+    for command in ("list", "verify"):
+        assert "name must be a text in quotes" in run(command, cwd=course, status=1)
+
+
+def test_a_course_lies_in_no_other(course):
+    assert "courses do not nest" in run("new", "inner", cwd=course, status=1)
+    assert not (course / "inner").exists()
 
 
 def test_a_damaged_journal_is_told(course):

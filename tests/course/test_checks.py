@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from minillm.autograd import Tensor
 from minillm.course import Exercise, check
 from minillm.course.causes import likely_cause
 from minillm.course.compare import difference
+from minillm.course.exercise import load_exercises
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 HINTS = [("Look again.", "再看一看。")]
@@ -141,7 +143,8 @@ SUMS = Exercise("add", pairs, lambda x, b: (2 * (x + b), (2 * (x + b)).sum(0)), 
     (lambda x, b: (add(x, b)[0], add(x, b)[0]), "shape", "unbroadcast", "db has shape (2, 3); it should"),
     (lambda x, b: (add(x, b)[0], 2 * (x + b)[-1]), "value", "overwritten", "Likely: use += here."),
     (lambda x, b: add(x, b)[::-1], "shape", "order", "the order is dx, db"),
-    (lambda x, b: add(x, b)[0], "type", "", "it should be a tuple (dx, db)"),
+    (lambda x, b: add(x, b)[1], "type", "",
+     "the function returned one array, of shape (3,); it should return 2 results: dx, db (`return dx, db`)"),
     (lambda x, b: (*add(x, b), 1), "length", "", "has 3 parts; it should have 2: dx, db"),
     (lambda x, b: (add(x, b)[0], add(x, b)[1] / len(x)), "value", "mean_twice", "axis 0 of argument 1"),
 ])
@@ -149,6 +152,19 @@ def test_several_results(function, kind, cause, words):
     result = check(SUMS, function)
     assert (result.kind, result.cause) == (kind, cause), result
     assert words in result.en
+
+
+@pytest.mark.parametrize(("got", "names", "en", "zh"), [
+    (np.ones(1), ("theta", "u"),
+     "one array, of shape (1,); it should return 2 results: theta, u (`return theta, u`)",
+     "一个数组，形状 (1,)；应返回 2 个结果：theta、u（写成 `return theta, u`）"),
+    (1.5, (("the loss", "损失"), "u"), "one number; it should return 2 results: the loss, u",
+     "一个数；应返回 2 个结果：损失、u"),
+    ("a", (), "str; it should return 2 results", " str；应返回 2 个结果"),
+])
+def test_one_result_where_there_are_several(got, names, en, zh):
+    found = difference(got, (1.0, 2.0), names=names)
+    assert (found.kind, found.en, found.zh) == ("type", f"the function returned {en}", f"函数只返回了{zh}")
 
 
 def test_arguments_that_are_to_change():
@@ -230,3 +246,16 @@ def test_nothing_is_guessed_from_one_number():
     assert difference(True, np.True_, 0, 0) is None
     assert difference({"a": 1, "b": 2}, {"a": 1}, 0, 0).kind == "keys"
     assert difference({}, {"a": 1}, 0, 0).kind == "keys"
+
+
+def test_what_the_failing_call_printed_is_kept_apart():
+    def talks(x):
+        print("called with", x.shape)
+        return np.mean(x * x) if x.ndim == 1 else np.sum(x * x)
+
+    checks = Path(__file__).parent / "example_lesson/01_mean_square/checks.py"
+    exercise = load_exercises(checks)["mean_square"]
+    wrong = check(exercise, talks)
+    assert (wrong.printed, wrong.calls) == ("called with (3, 4)\n", 1)
+    right = check(exercise, lambda x: print("called with", x.shape) or np.mean(x * x))
+    assert (right.printed, right.calls) == ("called with (3,)\ncalled with (3, 4)\n", 2)

@@ -85,7 +85,8 @@ def test_a_newcomers_path(tmp_path):
     out = process("check", cwd=mine, status=1)
     assert "the result is 21; it should be 7" in out
     assert "Likely: this is the sum of squares: divide by n." in out
-    assert "here (3,)" in out
+    assert "This call printed:\n    here (3,)\n" in out
+    assert "here (3, 4)" not in out  # the next call
     assert "1 of 2. Square each number first." in (out := process("hint", cwd=mine))
     assert "2 of 2" not in out
     assert "2 of 2. np.mean(square(x))" in process("hint", cwd=mine)
@@ -138,6 +139,52 @@ def test_how_to_find_minillm_is_said_where_the_path_has_none(tmp_path, learn, mo
     assert f"source {tmp_path}/bin/activate\n    cd mine" in learn("start", "mine", cwd=tmp_path)
     monkeypatch.setattr("shutil.which", lambda name: name)
     assert "source" not in learn("start", "other", cwd=tmp_path)
+
+
+def test_a_course_that_make_opened_is_found_again(mine, learn, monkeypatch):
+    monkeypatch.setenv("MINILLM_LEARN_CD", "mine")
+    assert "    cd mine\n    minillm learn next" in learn(cwd=mine)
+    monkeypatch.delenv("MINILLM_LEARN_CD")
+    learn("next", cwd=mine)
+    assert "cd mine" not in learn(cwd=mine)
+    monkeypatch.setenv("MINILLM_LEARN_CD", "mine")
+    assert "    cd mine\n" in learn(cwd=mine)
+    assert "one below: `cd mine`\n" in learn(cwd=mine.parent, status=1)
+    learn("start", "other", cwd=mine.parent)
+    assert "one below: `cd mine`, or other\n" in learn("next", cwd=mine.parent, status=1)
+
+
+def test_next_goes_where_it_is_told(mine, learn):
+    assert "Exercise 2 of 2: mean_square_grad" in learn("next", "mean_square_grad", cwd=mine)
+    for name in ("1", SLUG):
+        assert "Exercise 1 of 2: mean_square\n" in learn("next", name, cwd=mine)
+        assert "Exercise 1 of 2: mean_square\n" in learn(cwd=mine)
+    assert "Exercise 2 of 2" in learn("next", cwd=mine)
+    assert "no lesson and no exercise" in learn("next", "7", cwd=mine, status=1)
+    assert "else the next one" in learn("next", "--help", cwd=mine)
+    assert "不写时是下一个" in learn("next", "--help", "--lang", "zh", cwd=mine)
+
+
+def test_a_hint_says_for_what_and_follows_the_last_check(mine, learn):
+    learn("next", cwd=mine)
+    learn("check", cwd=mine, status=1)
+    assert "mean_square, hint 1 of 2. Square" in learn("hint", cwd=mine)
+    learn("check", "mean_square_grad", cwd=mine, status=1)
+    assert "mean_square_grad, hint 1 of 1. Differentiate" in learn("hint", cwd=mine)
+    assert "mean_square_grad，提示 1 / 1：先对一项" in learn("hint", "--lang", "zh", cwd=mine)
+    assert "mean_square, hint 1 of 2" in learn("hint", "mean_square", cwd=mine)
+    edit(mine, '    raise NotImplementedError("write mean_square_grad here")', "    return 2 * x / x.size")
+    learn("check", "mean_square_grad", cwd=mine)
+    assert "mean_square, hint 1 of 2" in learn("hint", cwd=mine)  # that one is solved
+    learn("check", cwd=mine, status=1)
+    learn("next", cwd=mine)
+    assert "mean_square_grad, hint 1 of 1" in learn("hint", cwd=mine)
+
+
+def test_no_course_in_a_course(mine, learn):
+    for folder in ("kc", "lessons/kc"):
+        assert f"would lie inside the course {mine}" in learn("start", folder, cwd=mine, status=1)
+    assert sorted(p.name for p in mine.iterdir()) == [".minillm-course", "lessons"]
 
 
 def test_read_and_step(mine, learn):
@@ -221,7 +268,9 @@ def test_check_survives_what_a_file_may_do(mine, learn):
     edit(mine, STUB, "    import sys; sys.exit(0)")
     assert "ends the program" in learn("check", cwd=mine, status=1)
     edit(mine, "import sys; sys.exit(0)", "return mean_square(x)")
-    assert "calls itself without end" in learn("check", cwd=mine, status=1)
+    assert "calls itself too deeply (Python allows about 1000 nested calls), or without end" in learn(
+        "check", cwd=mine, status=1)
+    assert "层数太深（Python 大约允许 1000 层）" in learn("check", "--lang", "zh", cwd=mine, status=1)
     (mine / "lessons" / SLUG / "lesson.py").unlink()
     assert "minillm learn reset" in learn("check", cwd=mine, status=1)
     assert "mean_square is as it was." in learn("reset", "--yes", cwd=mine)

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from minillm.cli.learn import learn as app
 from minillm.cli.learn_help import _COMMANDS, _TEXTS
-from minillm.cli.learn_screen import Screen
+from minillm.cli.learn_screen import Screen, unstarred
 from minillm.cli.main import main
 from minillm.course import Exercise
+from minillm.course.lesson_api import run_lesson
 from minillm.course.workspace import find, locale_language, start
 from minillm.course.wrapping import wrapped
 
@@ -54,6 +55,42 @@ def screen(width, lang="en", terminal=True, plain=False):
 
 def shown(made):
     return made.console.file.getvalue()
+
+
+@pytest.mark.parametrize(("text", "plain"), [
+    ("the *other* factor, **not** this", "the other factor, not this"),
+    ("是*另一个*因子", "是另一个因子"),
+    ("`*a*` and 2*x*y, a * b * c, f(*args, *rest), **kwargs", None), ("x* and y*", None),
+])
+def test_emphasis_without_its_stars(text, plain):
+    assert unstarred(text) == (text if plain is None else plain)
+
+
+@pytest.mark.parametrize(("lang", "words"), [
+    ("en", "1 of 2 steppers shown; the next: `minillm learn step 01 --number 2`"),
+    ("zh", "已看 1 / 2 个演示")])
+def test_q_ends_all_steppers(tmp_path, monkeypatch, learn, lang, words):
+    class Keyboard(io.StringIO):
+        def isatty(self):
+            return True
+
+    def with_two(*args, **options):
+        run = run_lesson(*args, **options)
+        run.cells.extend(run.cells)
+        return run
+
+    start(tmp_path / "mine")
+    walked, made = [], screen(200, lang)
+    monkeypatch.setattr(io, "StringIO", Keyboard)
+    monkeypatch.setattr("minillm.stepper.terminal.walk", lambda view, console: walked.append(view))
+    monkeypatch.setattr("minillm.cli.learn.Screen", lambda lang, plain: made)
+    monkeypatch.setattr("minillm.cli.learn.run_lesson", with_two)
+    learn("step", "1", "--solved", "--lang", lang, cwd=tmp_path / "mine")
+    assert len(walked) == 1
+    assert words in shown(made)
+    learn("step", "1", "--solved", "--number", "2", "--lang", lang, cwd=tmp_path / "mine")
+    assert len(walked) == 2
+    assert shown(made).count(words) == 1
 
 
 # ---- width ----------------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ def make(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / ".venv/bin").mkdir(parents=True)
     command = tmp_path / ".venv/bin/minillm"
-    command.write_text('#!/bin/sh\necho "$(basename "$(pwd)"): minillm $*"\n')
+    command.write_text('#!/bin/sh\n'
+                       'echo "$(basename "$(pwd)"): minillm $*${MINILLM_LEARN_CD:+, cd $MINILLM_LEARN_CD}"\n')
     command.chmod(0o755)
     for stamp in ("venv", "core"):
         (tmp_path / f".venv/.stamp-{stamp}").touch()
@@ -48,8 +49,8 @@ def test_a_new_course(make, tmp_path, args, words):
 
 def test_a_course_that_is_there(make, tmp_path):
     (tmp_path / "my-course").mkdir()
-    assert make("LANGUAGE=zh") == "my-course: minillm learn --lang zh"
-    assert make() == "my-course: minillm learn"
+    assert make("LANGUAGE=zh") == "my-course: minillm learn --lang zh, cd my-course"
+    assert make() == "my-course: minillm learn, cd my-course"
 
 
 def test_gettexts_variable_is_no_choice_of_the_readers(make, tmp_path):

@@ -40,12 +40,13 @@ def test_no_number(text):
 def prose(text: str) -> list[str]:
     commented = "".join(f"# {line}\n" for line in text.split("\n"))
     return unsaid_numbers([Cell("", commented, 10, "markdown", "en")],
-                          ["2.303", "98%", "1.5x", "12,345", "32"])
+                          ["2.303", "98%", "1.5x", "12,345", "32", "-0.357", "\u221244"])
 
 
 @pytest.mark.parametrize("text", [
-    "The loss is 2.303, or 98% (1.5 x) of 12,345 = 12345; \u22122.303.",
-    "损失约为2.303，快了1.5倍，占98%。", "0 to 10 of them",
+    "The loss is 2.303, or 98% (1.5 x) of 12,345 = 12345; -0.357, \u22120.357, down 0.357, 1-2.303.",
+    "\u221244",
+    "损失约为2.303，快了1.5倍，占98%。", "0 to 10 of them, -1 or \u22123",
     "`x = 77` and ``77`` and\n```\n77\n```\n", "$77 x$ and $$\n77\n$$",
     "section 4.1, sections 2.1 and 3.33", "见 4.1 节和第 15 课",
     "(Kingma and Ba, 2015) and [it](http://x/77) in 2015 年",
@@ -60,7 +61,8 @@ def test_what_may_stand_in_prose(text):
     ("The loss is 2.304.", "2.304"),
     ("a\nb 77", "77"), ("98 of them", "98"), ("77%", "77%"), ("5%", "5%"), ("2x", "2x"),
     ("损失为3.14。", "3.14"), ("1.0", "1.0"), ("in 2015 steps", "2015"), ("**64** wide", "64"), ("11", "11"),
-    ("cost 12,346", "12,346"),
+    ("cost 12,346", "12,346"), ("a slope of -2.303", "-2.303"), ("斜率为-2.303。", "-2.303"),
+    ("(-32)", "-32"),
 ])
 def test_what_must_be_said(text, found):
     problems = prose(text)
@@ -70,7 +72,8 @@ def test_what_must_be_said(text, found):
 
 
 @pytest.mark.parametrize("text", [
-    "$L = 2.303$ and $$\n-2.303 x$$", "$x_{11} = 11$, $10^{-15}$, $\\frac{77}{12}$", "$1.5\\times$ is 1.5x",
+    "$L = 2.303$ and $$\ny = -0.357 x$$, $e^{-2.303} - 2.303$, $(2, -2.303)$",
+    "$x_{11} = 11$, $10^{-15}$, $\\frac{77}{12}$", "$1.5\\times$ is 1.5x",
     "`$3.14$`", "```\n$3.14$\n```", "$3.0.1$",
 ])
 def test_what_may_stand_in_a_formula(text):
@@ -79,7 +82,8 @@ def test_what_may_stand_in_a_formula(text):
 
 @pytest.mark.parametrize(("text", "found"), [
     ("$L = 2.304$", "2.304"), ("a\n$$x\n= 0.0183,$$", "0.0183"), ("约为 $3.14$。", "3.14"),
-    ("$x = 3.14.$", "3.14"), ("$98.5\\%$", "98.5%"), ("$98.0$", "98.0"),
+    ("$x = 3.14.$", "3.14"), ("$x = -2.303$", "-2.303"), ("$x \\approx -2.303$", "-2.303"),
+    ("$98.5\\%$", "98.5%"), ("$98.0$", "98.0"),
 ])
 def test_decimals_of_formulas_must_be_said(text, found):
     problems = prose(text)

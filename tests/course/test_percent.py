@@ -81,6 +81,17 @@ def test_missing_twins(cells, words):
     assert (words is None and not problems) or words in problems[0]
 
 
+@pytest.mark.parametrize(("lines", "joined"), [
+    ("一，\n**Adam** 二", "一，**Adam** 二"), ("**一。**\nAdam", "**一。**Adam"),
+    ("一（\nAdam）", "一（Adam）"),
+    ("结果为：\n-0.5", "结果为：-0.5"), ("一：\n- 二", "一：\n- 二"), ("一：\n* 二", "一：\n* 二"),
+    ("一：\n1. 二", "一：\n1. 二"), ("一 a\nb", "一 a\nb"),
+])
+def test_no_blank_beside_a_full_width_mark(lines, joined):
+    text = ZH + "".join(f"# {line}\n" for line in lines.split("\n"))
+    assert parse(HEADER + text).cells[0].markdown.strip() == joined
+
+
 def test_chinese_lines_are_joined():
     lines = "## 标题,第一行，,第**二**,行。,line,三,,- 四,```,五,六,```,七,**八**".split(",")
     text = ZH + "".join(f"# {line}\n" for line in lines)
@@ -127,3 +138,9 @@ def test_stubs_are_python_and_tell_nothing():
 def test_unpaired_markers(bad):
     with pytest.raises(LessonError, match="SOLUTION"):
         learners_version(parse(HEADER + '# %% exercise="f"\n' + bad))
+
+
+def test_lines_of_a_chinese_list_are_joined_without_blanks():
+    text = '# %% [markdown] lang="zh"\n# - 就是越过了它；\n#   而且更远，\n#   $x$ 也是\n#   这样。\n'
+    lesson = parse("# ---\n# title: T\n# title_zh: 题\n# minutes: 20\n# needs: []\n# ---\n" + text)
+    assert lesson.cells[0].markdown == "- 就是越过了它；而且更远，$x$ 也是这样。\n"

@@ -132,6 +132,19 @@ def test_chinese_paragraphs_fill_their_lines(tmp_path):
     assert "".join("".join(lines).replace("•", "").split()) == 2 * text.replace("**", "").replace(" ", "")
 
 
+@pytest.mark.parametrize("width", [None, 60])
+def test_stars_of_formulas_are_no_emphasis(tmp_path, width):
+    text = "**At** $\\theta^*$ and $\\hat\\theta^*$, **$x_*$**, `$a*$` and `b*`, $c_{\\max}$:\n\n"
+    text += "$$a * b * \\_\\_c\\_\\_$$\n"
+    comment = "".join(f"# {line}\n" for line in text.split("\n"))
+    path = tmp_path / "lesson.py"
+    path.write_text(f'{HEADER}# %% [markdown] lang="en"\n{comment}', encoding="utf-8")
+    out = re.sub(r"\x1b\[[0-9;]*m", "", printed(parse(path.read_text(encoding="utf-8")), width=width))
+    code = ("`$a*$`", "`b*`") if width is None else ("$a*$", "b*")
+    assert f"At θ^* and θ\u0302^*, x_*, {code[0]} and {code[1]}, c_max:" in out
+    assert "a * b * __c__" in out
+
+
 def test_a_long_result_is_cut(tmp_path):
     path = tmp_path / "lesson.py"
     path.write_text(f"{HEADER}# %%\nimport numpy as np\nnp.arange(40.0).reshape(20, 2)\n", encoding="utf-8")

@@ -48,8 +48,8 @@ def test_what_python_reads_is_checked_all_the_same(course, save, words):
 
 
 @pytest.mark.parametrize(("data", "line", "words"), [
-    (RIGHT + "平均".encode("gbk"), 37, "line 37, is not UTF-8 (byte 0xbe)"),
-    (RIGHT + b"\xff", 37, "(byte 0xff)"),
+    (RIGHT + "平均".encode("gbk"), 41, "line 41, is not UTF-8 (byte 0xbe)"),
+    (RIGHT + b"\xff", 41, "(byte 0xff)"),
 ])
 @pytest.mark.parametrize("bom", [b"", codecs.BOM_UTF8])
 def test_what_is_no_utf8_is_said_in_a_line(course, data, line, words, bom):

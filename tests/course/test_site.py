@@ -4,12 +4,14 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from minillm.course.site import build_site
 from minillm.course.site.markdown import Markdown, code_html, mathml
+from minillm.course.site.page import Link, Page, lesson_page
 from minillm.course.stage_hands import without_stage_hands
 from minillm.errors import UserError
 
@@ -122,6 +124,15 @@ def test_the_search_index_holds_the_text(site):
     assert ["01_mean_square.html#s1", "均方与它的斜率", "这些数有多大？"] in [row[:3] for row in index]
 
 
+def test_the_search_index_tells_neither_hints_nor_reasons(site):
+    for lang, folded in (("en", ("Square each number", "cannot cancel")), ("zh", ("先把每个数平方", "抵消"))):
+        page = (site / lang / "01_mean_square.html").read_text("utf-8")
+        index = (site / lang / "search.js").read_text("utf-8")
+        for words in folded:
+            assert words in page
+            assert words not in index
+
+
 def broken(tmp_path, old, new):
     shutil.copytree(EXAMPLE, tmp_path / "lessons")
     path = tmp_path / "lessons/01_mean_square/lesson.py"
@@ -177,8 +188,8 @@ def test_a_formula_in_a_heading_is_read_in_the_contents():
 
 def test_the_search_has_spaces_at_line_ends_and_formulas():
     text = Markdown()
-    text.html("after\nits $x$ inputs\n\n中文\n文字\n")
-    assert text.sections[0].text.split() == ["after", "its", "x", "inputs", "中文文字"]
+    text.html("after\nits $x_i$ inputs, $\\frac{a}{2h}$\n\n中文\n文字\n")
+    assert text.sections[0].text.split() == ["after", "its", "xᵢ", "inputs,", "a/(2h)", "中文文字"]
 
 
 def test_formulas_keep_display_and_inline_apart():
@@ -186,6 +197,47 @@ def test_formulas_keep_display_and_inline_apart():
     assert 'display="inline"' in mathml("x")
     with pytest.raises(ValueError, match="does not know"):
         mathml(r"\nosuchcommand")
+
+
+def test_what_a_lesson_prints_is_escaped(tmp_path):
+    lessons = broken(tmp_path, 'print(f"{loss:.4f}")', 'print("<b>&amp;", f"{loss:.4f}")')
+    build_site(tmp_path / "out", lessons=lessons)
+    assert "&lt;b&gt;&amp;amp; 3.8281" in (tmp_path / "out/en/01_mean_square.html").read_text("utf-8")
+
+
+def test_what_an_interrupted_build_left_is_not_taken_over(tmp_path):
+    stale = tmp_path / ".out.new"
+    stale.mkdir()
+    (stale / "old.html").write_text("old")
+    build_site(tmp_path / "out", lessons=EXAMPLE)
+    assert not (tmp_path / "out/old.html").exists()
+    assert not stale.exists()
+
+
+def test_lessons_before_are_listed_as_each_language_does():
+    links = [Link("01_a.html", "01 A"), Link("02_b.html", "02 B")]
+    page = Page("03_c", "C", 15, "", [], links, None, None)
+    both = '<a href="01_a.html">01 A</a>{}<a href="02_b.html">02 B</a>'
+    assert "Before it: " + both.format(", ") in lesson_page(page, "en", links)
+    assert "先修：" + both.format("、") in lesson_page(page, "zh", links)
+
+
+def luminance(colour):
+    parts = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_the_colours_of_text_can_be_told_from_what_is_behind():
+    css = resources.files("minillm.course.site").joinpath("assets/site.css").read_text("utf-8")
+    themes = [dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block))
+              for block in re.findall(r"\{[^{}]*--paper:[^{}]*\}", css)]
+    assert len(themes) == 3
+    for theme in themes:
+        for behind in ("paper", "card", "well"):
+            for text in ("ink", "soft", "accent", "warm", "keyword", "string", "number"):
+                lights = sorted([luminance(theme[behind]), luminance(theme[text])])
+                assert (lights[1] + 0.05) / (lights[0] + 0.05) >= 4.5, (behind, text)
 
 
 def test_code_has_its_colours_and_is_escaped():

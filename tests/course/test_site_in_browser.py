@@ -1,5 +1,6 @@
 """The site in Debian's chromium, from the disk: search, languages, theme, and a stepper inside a lesson."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -46,17 +47,69 @@ def test_search_by_keyboard_alone(page):
     page.keyboard.press("ControlOrMeta+a")
     page.keyboard.type("zebra")
     assert page.locator("#found").inner_text() == "nothing found"
+    assert page.locator("#count").inner_text() == "nothing found"
     page.keyboard.press("Escape")
     assert page.locator("#found").is_hidden()
 
 
+def test_a_screen_reader_hears_what_the_search_does(page):
+    field = page.locator("#search")
+    expanded = "document.querySelector('#search').getAttribute('aria-expanded')"
+    focused = "document.activeElement.id"
+    assert page.evaluate(expanded) == "false"
+    page.keyboard.press("/")
+    page.keyboard.type("mean")
+    assert page.evaluate(expanded) == "true"
+    assert page.locator("#count").get_attribute("role") == "status"
+    assert re.fullmatch(r"sections found: [1-9]", page.locator("#count").inner_text())
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(focused) == ""
+    page.keyboard.press("Escape")
+    assert page.evaluate(focused) == "search"
+    assert page.evaluate(expanded) == "false"
+    assert field.input_value() == "mean"
+
+
+def test_excerpts_begin_and_end_at_words(page):
+    found = page.evaluate("""(() => {
+      const body = "some words about nothing at all, and then the slope of it, "
+                   + "which goes on ".repeat(12) + "to the end";
+      return [excerpt(body, ["slope"]).textContent, excerpt("short", ["zebra"]).textContent, body];
+    })()""")
+    text, short, body = found
+    assert text.startswith("…")
+    assert text.endswith("…")
+    assert f" {text.strip('…')} " in body
+    assert short == "short"
+
+
 def test_the_language_is_switched_on_the_same_lesson(page):
     page.get_by_text("中文").click()
-    assert page.url.endswith("zh/01_mean_square.html")
+    page.wait_for_url("**/zh/01_mean_square.html*")
     assert page.locator("h1").inner_text() == "均方与它的斜率"
     page.keyboard.press("/")
     page.keyboard.type("多大")
     assert "这些数有多大" in page.locator("#found li").first.inner_text()
+
+
+def test_the_language_is_switched_at_the_same_heading(page):
+    page.set_viewport_size({"width": 1280, "height": 300})
+    page.goto(page.url + "#s3")
+    page.wait_for_function("document.getElementById('s3').getBoundingClientRect().top < 80")
+    box = page.locator("header .other").bounding_box()
+    page.mouse.click(box["x"] + 5, box["y"] + 5)  # .click() would scroll the page
+    page.wait_for_url("**/zh/01_mean_square.html#s3")
+
+
+def test_the_theme_does_not_fill_the_history(page):
+    page.locator(".stepper iframe").scroll_into_view_if_needed()
+    inside = page.frame_locator(".stepper iframe")
+    inside.locator("#slider").focus()
+    before = page.evaluate("history.length")
+    for theme in ("dark", "light", "dark"):
+        page.locator("#theme").click()
+        inside.locator(f"html[data-theme={theme}]").wait_for(state="attached")
+    assert page.evaluate("history.length") == before
 
 
 def test_the_theme_is_switched_and_kept(page):

@@ -1,11 +1,12 @@
 """The learner's copy: made, found, brought back without losing a character; and its progress file."""
 
 import os
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from minillm.course.percent import parse
 from minillm.course.progress import Progress
 from minillm.course.shelf import Shelf, lessons_folder
 from minillm.course.watch import watch
@@ -58,7 +59,7 @@ def test_where_no_course_is_made(tmp_path, course):
             start(folder)
     with pytest.raises(UserError, match="en, zh or both"):
         start(tmp_path / "new", "de")
-    with pytest.raises(UserError, match="minillm learn start"):
+    with pytest.raises(UserError, match="one below: `cd mine`"):
         find(tmp_path)
     assert (tmp_path / "full" / "x").read_text() == "mine"
     assert not (PACKAGE / "mine").exists()
@@ -223,3 +224,15 @@ def test_watch_looks_again_after_each_save(tmp_path):
         watch(lambda: current[0], lambda: checks.append(current[0]), interval=3.0, sleep=sleep)
     assert slept == [3.0] * len(events)
     assert checks[-1] == other
+
+
+@pytest.mark.parametrize(("texts", "words"), [("en", "you need not read"), ("zh", "只为课文服务")])
+def test_the_learners_file_says_what_its_stage_hands_are(tmp_path, texts, words):
+    course = start(tmp_path / "mine", texts)
+    slug = course.shelf.slugs[0]
+    text = course.file(slug).read_text(encoding="utf-8")
+    top = text[:text.index("# %%")]
+    assert words in top
+    assert 'says("2.21"' in top
+    assert len(parse(text).cells) == len(parse(course.stubs(slug)).cells)
+    assert parse(text).cells[0].kind == "markdown"

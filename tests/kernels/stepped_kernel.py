@@ -42,6 +42,13 @@ def long_lines(x, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def add_up(x, total, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.atomic_add(total + i, tl.load(x + i, mask=i < n, other=0.0), mask=i < n)
+    tl.atomic_cas(total + n, 0.0, 1.0)
+
+
+@triton.jit
 def count_up(x, n, BLOCK: tl.constexpr):
     i = tl.arange(0, BLOCK)
     tl.store(x + i, i + tl.program_id(0), mask=i < n)

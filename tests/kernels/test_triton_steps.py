@@ -8,9 +8,9 @@ import kernels
 
 pytest.importorskip("triton", reason="no Triton here: pip install triton")
 
-from kernels.testing import kernel_steps, recording_kernels, trace_kernel
+from kernels.testing import kernel_steps, recording_kernels, run_triton, trace_kernel
 from kernels.triton import interpreter
-from tests.kernels.stepped_kernel import running_softmax
+from tests.kernels.stepped_kernel import add_up, running_softmax
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +82,38 @@ def test_the_shipped_cross_entropy(dtype):
     assert_array_equal(np.sort(values), np.sort(wide[1]))
 
 
+def test_atomics_are_seen():
+    x, total = np.array([1, 2, 3], np.float32), np.array([10, 20, 30, 0], np.float32)
+    recording = trace_kernel(add_up, 2, x, total, 3, BLOCK=4)
+    assert total.tolist() == [12, 24, 36, 1]
+    atomics = [a for s in recording.steps for a in s.accesses if a.kind == "atomic"]
+    assert [a.operation for a in atomics] == ["add", "cas"] * 2
+    first, swapped, second, again = atomics
+    assert first.array == second.array == "total"
+    assert first.touched.tolist() == [0, 1, 2]
+    assert first.mask.tolist() == [True, True, True, False]
+    assert first.values[:3].tolist() == [1, 2, 3]
+    assert first.before[:3].tolist() == [10, 20, 30]
+    assert first.after[:3].tolist() == second.before[:3].tolist() == [11, 22, 33]
+    assert (swapped.touched.tolist(), swapped.before, swapped.after) == ([3], 0, 1)
+    assert (again.before, again.after) == (1, 1)
+
+
+def test_triton_s_own_launch_is_not_silent():
+    x = np.zeros((1, 1), np.float32)
+    with pytest.raises(RuntimeError, match="no kernel was recorded: run it with"), recording_kernels():
+        pass
+    with recording_kernels() as recording:
+        run_triton(running_softmax, 1, x, x, 1, BLOCK=1)
+    assert recording.steps
+
+
 def test_all_is_as_before_afterwards(recorded):
     assert interpreter.watch is None
     from triton.runtime.interpreter import interpreter_builder
 
-    assert "create_masked_load" not in vars(interpreter_builder)
+    hooked = {"create_masked_load", "create_masked_store", "create_atomic_rmw", "create_atomic_cas"}
+    assert not hooked & set(vars(interpreter_builder))
     with pytest.raises(TypeError, match="running_softmax"), recording_kernels():
         trace_kernel(running_softmax, 1)
     assert interpreter.watch is None

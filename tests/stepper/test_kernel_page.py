@@ -14,10 +14,11 @@ from minillm.course.lesson_api import quiet_run, step
 from minillm.errors import UserError
 from minillm.formulas import LEDGER
 from minillm.stepper import KernelSteps
+from minillm.stepper.kernel import ranges_of
 from minillm.stepper.kernel_view import KernelView
 from minillm.stepper.page import kernel_data
 from minillm.stepper.views import view_of
-from tests.kernels.stepped_kernel import count_up, long_lines, running_softmax
+from tests.kernels.stepped_kernel import add_up, count_up, long_lines, running_softmax
 
 X = np.array([[1, 3, 2, 5, 4], [2, 9, 8, 7, 6]], np.float32)
 
@@ -82,7 +83,7 @@ def test_formulas_callers_and_conditions():
     data = data_of(steps.to_html())
     text = lambda s: None if s["formula"] is None else data["formulas"][s["formula"]]["text"]
     texts = [text(s) for s in data["steps"]]
-    assert "s = s·e^(m − m_new) + ∑ e^(block − m_new)" in texts
+    assert "s = s·e^(m − m_new) + ∑₀ e^(block − m_new)" in texts
     assert "y + row·n + i ← e^(block − m) / s" in texts
     assert "m = −∞" in texts
     inner = next(s for s in data["steps"] if s["function"] == "largest")
@@ -102,6 +103,33 @@ def test_a_statement_of_several_lines_is_one_step():
     assert_array_equal(x, [10, 10, 20, 20])
     place = data_of(KernelSteps(recording).to_html())["steps"][1]["places"][-1]
     assert place["endLine"] - place["line"] == 3
+
+
+def test_atomics_are_shown():
+    x, total = np.array([1, 2, 3], np.float32), np.array([10, 20, 30, 0], np.float32)
+    steps = KernelSteps(trace_kernel(add_up, 1, x, total, 3, BLOCK=4))
+    data = data_of(steps.to_html())
+    (shown,) = [a for s in data["steps"] for a in s["accesses"] if a.get("operation") == "add"]
+    assert (shown["kind"], shown["touched"], shown["numbers"]) == ("atomic", [0, 1, 2], [1, 2, 3])
+    assert (shown["found"], shown["left"]) == ([10, 20, 30], [11, 22, 33])
+    at = next(s.index for s in steps.steps if any(a.operation == "add" for a in s.accesses))
+    said = dict(view_of(steps, "zh").lines(at))
+    assert said["原子操作 add"].startswith("total 的 4 个元素中的 3 个：0-2")
+    assert said["原值"] == "(4,) [10. 20. 30.  0.]"
+
+
+def test_what_one_lane_touches_is_not_masked_off_for_another():
+    x = np.zeros(4, np.float32)
+    recording = trace_kernel(count_up, 1, x, 3, BLOCK=4)
+    access = next(a for s in recording.steps for a in s.accesses if a.mask is not None)
+    access.offsets[3] = 0  # as if the lane that is masked off pointed where another stores
+    first = next(a for s in data_of(KernelSteps(recording).to_html())["steps"] for a in s["accesses"])
+    assert (first["touched"], first["off"]) == ([0, 1, 2], [])
+
+
+def test_six_stretches_of_memory_are_named():
+    assert ranges_of(np.arange(0, 12, 2)) == "0, 2, 4, 6, 8, 10"
+    assert ranges_of(np.arange(0, 14, 2)) == "0, 2, 4, 6, 8, 10, ..."
 
 
 def test_one_kernel_of_several_with_its_equation():

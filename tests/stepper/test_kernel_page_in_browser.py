@@ -9,7 +9,7 @@ pytest.importorskip("triton", reason="no Triton here: pip install triton")
 
 from kernels.testing import KernelRecording, trace_kernel
 from minillm.stepper import KernelSteps
-from tests.kernels.stepped_kernel import count_up, running_softmax
+from tests.kernels.stepped_kernel import add_up, count_up, running_softmax
 
 from .conftest import CONTRASTS, assert_shown
 
@@ -105,6 +105,21 @@ def test_memory_from_step_to_step_where_it_is_written_before_it_is_read(opened):
     assert states == [found, stored(0), stored(0), stored(1), stored(1), stored(1), stored(1), stored(2)]
 
 
+def test_an_atomic_finds_a_number_and_leaves_one(opened):
+    x, total = np.array([1, 2, 3], np.float32), np.array([10, 20, 30, 0], np.float32)
+    steps = KernelSteps(trace_kernel(add_up, 1, x, total, 3, BLOCK=4))
+    stepper = opened(steps)
+    assert [text for *_, text in memory(stepper, "total")] == "10 20 30 0".split()
+    stepper.press("ArrowRight")
+    assert [text for *_, text in memory(stepper, "total")] == "11 22 33 0".split()
+    assert elements(stepper, "total", "store") == [0, 1, 2]
+    assert "Atomic add on 3 elements of total: 0-2; 1 of 4 places is masked off." in stepper.text("#sentence")
+    assert "found there" in stepper.text("#values")
+    stepper.press("l")
+    assert "对 total 的 3 个元素做原子操作 add：0-2" in stepper.text("#sentence")
+    assert "原值" in stepper.text("#values")
+
+
 def test_places_beyond_the_array_are_drawn(opened):
     steps = recorded(block=8)
     at = [s.index for s in steps.steps for a in s.accesses if a.kind == "load"][2]  # program 1
@@ -126,6 +141,23 @@ def test_of_a_large_array_the_rows_and_columns_that_are_touched_are_drawn(opened
     assert "8 more rows" in stepper.text("#scroll")
     assert "columns 36-99 are shown" in stepper.text("#scroll")
     assert stepper.page.locator('#scroll table[aria-label="x"] th[scope=col]').first.text_content() == "36"
+
+
+def test_a_list_of_programs_keeps_its_own_keys(opened):
+    stepper = opened(recorded(rows=14))
+    assert stepper.page.locator("select#program").count() == 1
+    stepper.page.locator("select#program").focus()
+    stepper.press("Space")
+    stepper.press("Escape")
+    assert stepper.page.locator("#play").get_attribute("aria-label") == "Play"
+    before = stepper.step
+    for key in ("n", "l"):
+        stepper.press(key)
+    assert stepper.step == before
+    assert stepper.page.evaluate("document.documentElement.lang") == "en"
+    stepper.page.locator("body").click(position={"x": 2, "y": 2})
+    stepper.press("l")
+    assert stepper.page.evaluate("document.documentElement.lang") == "zh-CN"
 
 
 def test_hovering_lights_the_element_wherever_it_is(opened, steps):

@@ -372,7 +372,9 @@ def test_a_fused_op_of_several_outputs(opened):
 
 
 def test_nothing_to_step_through(opened):
-    stepper = opened(trace(lambda x: x, 3))
+    with pytest.warns(UserWarning, match="there is no step"):
+        recording = trace(lambda x: x, 3)
+    stepper = opened(recording)
     assert "no steps" in stepper.text("#sentence")
     stepper.press("ArrowRight", "f", "End", "Space")
 

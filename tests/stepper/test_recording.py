@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from minillm import Tensor, detect_anomaly, formulas, grad, nn
+from minillm import Tensor, detect_anomaly, formulas, grad, nn, optim
+from minillm.autograd.rules import RULES
 from minillm.autograd.state import state
 from minillm.autograd.tensor import op_name
 from minillm.formulas import LEDGER
 from minillm.stepper import trace
+from minillm.stepper.recording import _local
+from minillm.stepper.recording_view import lines
 from minillm.stepper.source import expression
 
 UNARY = [np.tanh, np.exp, np.sin, np.negative, np.square, lambda x: np.sqrt(1 + x * x),
@@ -252,6 +255,149 @@ def test_results_may_lie_in_dicts_and_tuples():
     recording = trace(lambda x: {"loss": (x * x).sum(), "parts": (x, [x + 1])}, np.array([3.0]))
     assert len(recording.outputs) == 3
     assert_array_equal(recording.gradient("x"), [6])
+
+
+def given_of(recording, k):
+    step = recording.forward_steps[k]
+    return [recording.values[i].data.tolist() for i in step.inputs if i is not None]
+
+
+def descent(w):
+    loss = (w * w).sum()
+    loss.backward()
+    w.data -= 0.25 * w.grad
+    again = (w * w).sum()
+    return again + loss
+
+
+def test_an_array_that_is_changed_in_place_is_another_value():
+    recording = trace(descent, np.array([1.0, 2.0]))
+    assert given_of(recording, 0) == [[1, 2]] * 2
+    assert given_of(recording, 2) == [[0.5, 1]] * 2
+    first, second = recording.forward_steps[0].inputs[0], recording.forward_steps[2].inputs[0]
+    assert recording.versions(first) == [first, second]
+    changed = recording.values[second]
+    assert (changed.name, changed.kind, changed.was) == ("w", "input", first)
+    # The engine differentiates with the numbers that are there when it goes back.
+    total = recording.values[first].gradient + changed.gradient
+    assert_array_equal(recording.gradient("w"), total)
+    for i in (first, second):
+        received = [s for s in recording.steps if s.argument is not None and s.inputs[s.argument] == i]
+        assert_array_equal(recording.values[i].gradient, sum(s.contribution for s in received))
+        assert_array_equal(received[-1].accumulated, recording.values[i].gradient)
+
+
+def test_gradients_go_to_the_array_that_was_used():
+    def only_again(w):
+        descent(w)
+        return (w * w).sum()
+
+    recording = trace(only_again, np.array([1.0, 2.0]))
+    first, second = (recording.forward_steps[k].inputs[0] for k in (0, -2))
+    assert recording.versions(first) == [first, second]
+    assert recording.values[first].gradient is None
+    assert_array_equal(recording.values[second].gradient, [1, 2])
+    assert_array_equal(recording.gradient("w"), [1, 2])
+
+
+def test_an_optimizer_in_a_loop_and_a_constant_of_numpy():
+    def train(w):
+        optimizer = optim.SGD([w], 0.25)
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss = (w * w).sum()
+            loss.backward()
+            optimizer.step()
+        return loss
+
+    recording = trace(train, np.array([4.0]))
+    assert [given_of(recording, 2 * k)[0] for k in range(3)] == [[4], [2], [1]]
+    assert [given_of(recording, 2 * k + 1)[0] for k in range(3)] == [[16], [4], [1]]
+
+    k = np.array([1.0, 2.0])
+
+    def constant(x):
+        y = x * k
+        k[0] = 5.0
+        return y * k
+
+    recording = trace(constant, np.ones(2))
+    assert [given_of(recording, i)[1] for i in range(2)] == [[1, 2], [5, 2]]
+
+    t = Tensor(np.array([np.nan, 2.0]))
+    recording = trace(lambda x: x * t + t, np.ones(2))
+    assert recording.forward_steps[0].inputs[1] == recording.forward_steps[1].inputs[1]  # nan and all
+
+
+def test_what_was_changed_in_place_is_called_so():
+    recording = trace(descent, np.array([1.0, 2.0]))
+    back = [dict(lines(recording, k, "zh"))["输入"] for k in (0, 2)]
+    assert [text.split(" =")[0] for text in back] == ["w（参数）", "w（已原地修改）"]
+    assert dict(lines(recording, 2))["given"].startswith("w (changed in place) = ")
+    page = recording.to_html()
+    assert '"again":[null,null,1]' in page.replace(" ", "")
+    assert "2 ↻1</text>" in page
+
+
+def test_floats_are_differentiated_where_there_are_no_arrays():
+    recording = trace(lambda x, y: x * x * y, 2.0, y=np.float32(3))
+    assert recording.gradient("x") == 12
+    assert recording.gradient("y") == 4
+    assert recording.values[recording.inputs["y"]].data.dtype == np.float32
+    recording = trace(lambda x, rate: x * rate, np.ones(2), 0.1)
+    assert list(recording.inputs) == ["x"]  # a setting
+
+
+def test_names_of_all_kinds_of_assignments():
+    def f(x):
+        s: Tensor = x * 2.0
+        s += x * 3.0
+        a = b = s * s
+        return a + b
+
+    recording = trace(f, np.array([1.0]))
+    names = [recording.values[s.value].name for s in recording.forward_steps]
+    assert names == ["s", "", "s", "a", ""]
+    shown = [dict(lines(recording, s.index))["formula"] for s in recording.forward_steps]
+    assert shown == ["s = ⟦x·2⟧", "s ← s + ⟦x·3⟧", "s ← ⟦s + x·3⟧", "a = b = ⟦s·s⟧", "⟦a + b⟧"]
+
+
+# ---- what is kept is a copy
+
+def test_values_do_not_change_afterwards():
+    x = np.array([1.0, 2.0])
+
+    def f(x):
+        y = x * 2.0
+        y.data[0] = 7.0
+        x.data[0] = 9.0
+        return y
+
+    recording = trace(f, x)
+    assert_array_equal(recording.values[recording.inputs["x"]].data, [1, 2])
+    assert_array_equal(recording.values[recording.forward_steps[0].value].data, [2, 4])
+    assert_array_equal(x, [1, 2])  # the caller's stays as it is
+
+
+def test_local_derivatives_have_the_shape_of_the_result():
+    recording = trace(lambda x, y: x + y, np.ones((2, 3)), np.ones(3))
+    local = [s.local for s in recording.steps if s.local is not None]
+    assert [d.shape for d in local] == [(2, 3), (2, 3)]
+
+
+def test_a_local_derivative_that_is_one_number_is_spread(monkeypatch):
+    monkeypatch.setitem(RULES, np.negative, (lambda g, y, x: -1.0,))
+    y = -Tensor(np.ones((2, 3)), requires_grad=True)
+    assert _local(y, 0).tolist() == [[-1] * 3] * 2
+
+
+def test_parts_that_are_not_as_many_as_the_names_have_none():
+    def f(x):
+        a, *b = np.split(x, 3)
+        return a + b[0]
+
+    recording = trace(f, np.arange(3.0))
+    assert {v.name for v in recording.values} == {"x", ""}
 
 
 def test_an_argument_may_be_called_f():

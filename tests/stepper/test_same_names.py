@@ -44,7 +44,7 @@ def test_in_the_page_too():
     page = trace(rebound, X).to_html()
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1])
     again = [v["again"] for v in data["values"] if v["name"]]
-    assert again == [[None, None], [FIRST + 1, None], [FIRST + 3, 1], [FIRST + 3, 2], None]
+    assert again == [[None, None, 0], [FIRST + 1, None, 0], [FIRST + 3, 1, 0], [FIRST + 3, 2, 0], None]
     assert f"multiply 2 L{FIRST + 1}</text>" in page
     assert f"tanh 2 L{FIRST + 3}#2</text>" in page
 

@@ -180,6 +180,19 @@ def test_f_follows_one_number(monkeypatch):
     assert list(dict.fromkeys(shown)) == recording.uses(e.index)
 
 
+def test_the_way_back_goes_through_what_is_followed_too(monkeypatch):
+    def f(x):
+        y = x * 2.0
+        z = np.tanh(x)
+        return np.exp(z) * y
+
+    recording = trace(f, np.ones(2))
+    uses = recording.uses(recording.steps[0].value)
+    assert uses != list(range(uses[0], uses[-1] + 1))
+    shown = walked(monkeypatch, recording, ["f", "end", *["left"] * len(uses)])
+    assert shown[2:] == [*reversed(uses), uses[0]]
+
+
 def test_a_keyboards_sequences_have_names():
     assert terminal.NAMES["\x1b[C"] == "right"
     assert terminal.NAMES["\x03"] == "q"

@@ -115,10 +115,17 @@ def walk_chain(student, inputs):
         if i >= 0:
             v.inputs, v.local = (nodes[i],), (1.0,)
     root = nodes[min(set(range(len(nodes))) - set(inputs["below"].tolist()))]
+    import sys
+
+    limit, raised = sys.getrecursionlimit(), sys.setrecursionlimit
+    sys.setrecursionlimit, _ = (lambda n: None), raised(1000)  # a higher limit is no cure
     try:
         listed, too_deep = student.topological_order(root), 0
     except RecursionError:
         listed, too_deep = [], 1
+    finally:
+        sys.setrecursionlimit = raised
+        raised(limit)
     place = {id(v): i for i, v in enumerate(nodes)}
     return {"too_deep": np.array(too_deep), "order": np.array([place.get(id(v), -1) for v in listed], int)}
 

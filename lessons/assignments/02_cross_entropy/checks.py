@@ -68,13 +68,15 @@ def with_padding(student, inputs):
 
 
 def many_rows(rng):
-    return {"logits": 3 * rng.normal(size=(20_000, 50)), "labels": rng.integers(0, 50, 20_000)}
+    return {"logits": 3 * rng.normal(size=(20_000, 50)), "labels": rng.integers(0, 50, 20_000),
+            "weights": rng.normal(size=(50, 2))}
 
 
 def timed_gradient(student, inputs):
     dx = student.softmax_cross_entropy_grad(inputs["logits"], inputs["labels"])
     assert dx.shape == inputs["logits"].shape
-    return {"sums_of_squares": np.sum(dx * dx, axis=0), "first_row": dx[0], "last_row": dx[-1]}
+    # Two sums of each row, with weights of either sign: all of dx takes longer to send than to compute.
+    return {"sums": dx @ inputs["weights"], "first_row": dx[0], "last_row": dx[-1]}
 
 
 TESTS = {
@@ -162,9 +164,9 @@ MISCONCEPTIONS = [
                   "求和时去掉了填充，N 里却把它算上了：N 是计数的行数。"),
     Misconception("ignore_index_forgotten", {"    kept = labels != ignore_index\n":
                                              "    kept = np.ones(len(labels), bool)\n"},
-                  "rows with the label ignore_index count in the loss: a label of -100 picks some other "
-                  "column from the end, or none at all.",
-                  "标签为 ignore_index 的行也算进了损失：-100 会从末尾数过去，取到不相干的一列，或者干脆越界。"),
+                  "rows with the label ignore_index are not left out, in the loss or in its gradient: a label of "
+                  "-100 picks some other column from the end, or none at all.",
+                  "标签为 ignore_index 的行没有去掉（损失里，或者梯度里）：-100 会从末尾数过去，取到不相干的一列，或者干脆越界。"),
     Misconception("nothing_left", {"    if N == 0:\n        return 0.0\n": ""},
                   "where no label counts, the loss is 0 divided by 0: it should be 0.",
                   "如果没有一个标签要计数，损失就成了 0 除以 0：应当是 0。"),

@@ -5,11 +5,14 @@ import numpy as np
 from minillm.classroom import Misconception, Scenario
 
 
-def plain_order(rng):
-    return {"version": rng.integers(0, 4, 9), "factor": np.array(rng.uniform(0.5, 2))}
+def how_far(rng):
+    return {"factor": np.array(rng.uniform(0.5, 2))}
 
 
 def plain_cases(student, inputs):
+    """Each test by itself on four versions; the names of tests come back as bytes."""
+    import inspect
+
     def right(theta, g, m, v, t, *, alpha=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
         m, v = m + (1 - beta1) * (g - m), v + (1 - beta2) * (g * g - v)
         return theta - alpha * (m / (1 - beta1**t)) / ((v / (1 - beta2**t)) ** 0.5 + eps), m, v
@@ -24,41 +27,55 @@ def plain_cases(student, inputs):
         new, m, v = right(theta, g, m, v, t, alpha=alpha, beta1=beta1, beta2=beta2, eps=eps)
         return new + 10 * float(inputs["factor"]), m, v
 
-    tests = [f for name, f in vars(student).items() if name.startswith("test_")]
-    accepted, written = [], set()
-    for version in inputs["version"]:
-        passes = True
-        for test in tests:
+    tests = {name: f for name, f in vars(student).items() if name.startswith("test_") and inspect.isfunction(f)}
+    without = [name for name, f in tests.items() if "adam_step" not in inspect.signature(f).parameters]
+    strict, unwritten, caught = [], [], np.zeros(3, bool)
+    for name in tests.keys() - {*without}:
+        passes = []
+        for version in (right, still, nothing, too_far):
             try:
-                test(adam_step=(right, still, nothing, too_far)[int(version)])
+                tests[name](adam_step=version)
+                passes.append(True)
             except NotImplementedError:
-                continue  # left as it was handed out
+                unwritten.append(name)  # left as it was handed out
+                break
             except Exception:
-                passes = False
-            written.add(test)
-        accepted.append(passes)
-    if tests and not written:
+                passes.append(False)
+        if name in unwritten:
+            continue
+        if passes[0]:
+            caught |= ~np.array(passes[1:])
+        else:
+            strict.append(name)
+    if unwritten and len(unwritten) + len(without) == len(tests):
         raise NotImplementedError("write a test")
-    return {"accepted": np.array(accepted), "tests": np.array(min(len(tests), 1))}
+    return {"tests": np.array(len(tests) - len(without)), "caught": caught,
+            "strict": np.frombuffer(", ".join(sorted(strict)).encode(), np.uint8),
+            "without": np.frombuffer(", ".join(without).encode(), np.uint8)}
 
 
 def plain_problem(got, want, inputs):
+    """What is wrong, or ("right", ...) with a word on tests that do not count."""
+    strict, without = (bytes(np.ravel(got[name])).decode() for name in ("strict", "without"))
+    en, zh = [], []
+    if without:
+        en.append(f"{without}: not counted; a test takes the function as an argument: def test_...(adam_step)")
+        zh.append(f"{without} 不计入：测试要把函数作为参数，def test_...(adam_step)")
+    if strict:
+        en.append(f"{strict}: not counted, and costs points, for a version that is right, though written "
+                  "another way, is rejected: leave room for rounding, and look at whether every number is right")
+        zh.append(f"{strict} 不计入，还会扣分：拒绝了一个正确的版本，它只是写法不同；给舍入误差留点余地，再核对里面的每个数")
     if not got["tests"]:
-        return ("there is no test: a test is a function whose name begins with test_",
-                "没有测试：测试是名字以 test_ 开头的函数")
-    for version, accepted in zip(inputs["version"], np.ravel(got["accepted"]), strict=True):
-        if version == 0 and not accepted:
-            return ("your tests reject a version that is right, though written another way: leave room for "
-                    "rounding, "
-                    "and look at whether every number in them is right",
-                    "你的测试拒绝了一个正确的版本，它只是写法不同：给舍入误差留点余地，再核对测试里的每个数")
-        if version and accepted:
-            what = ("returns its arguments unchanged", "returns nothing",
-                    "goes much too far")[int(version) - 1]
-            what_zh = ("原样返回参数", "什么都不返回", "一步走得太远")[int(version) - 1]
-            return (f"all of your tests accept a version that {what}",
-                    f"你的测试全都接受了一个{what_zh}的版本")
-    return None
+        en.append("there is no test: a test is a function test_...(adam_step)")
+        zh.append("没有测试：测试是形如 test_...(adam_step) 的函数")
+    elif not np.all(got["caught"]):
+        missed = int(np.argmin(got["caught"]))
+        en.append("all tests that count accept a version that " + (
+            "returns its arguments unchanged", "returns nothing", "goes much too far")[missed])
+        zh.append(f"计入的测试全都接受了一个{('原样返回参数', '什么都不返回', '一步走得太远')[missed]}的版本")
+    elif not strict:
+        return ("right", "; ".join(en), "；".join(zh)) if en else None
+    return "; ".join(en), "；".join(zh)
 
 
 M, V = "    m = beta1 * m + (1 - beta1) * g\n", "    v = beta2 * v + (1 - beta2) * g**2\n"
@@ -135,7 +152,7 @@ MISCONCEPTIONS = [
 
 TESTS = {
     # On the student's machine `plain_cases` runs; graded it is by the same kinds of versions, out of sight.
-    "plain_cases": Scenario(plain_order, plain_cases, plain_problem, cases=2, mutation=("adam_step",),
+    "plain_cases": Scenario(how_far, plain_cases, plain_problem, cases=1, mutation=("adam_step",),
                             versions=(*(m.key for m in PLAIN), "by_differences")),
     "wrong_versions": Scenario(mutation=("adam_step",),
                                versions=tuple(m.key for m in MISCONCEPTIONS if m not in PLAIN)),

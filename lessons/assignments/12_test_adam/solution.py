@@ -1,11 +1,11 @@
-"""Tests of Adam's step. `python adam_tests.py` tries them on the version below."""
+"""Tests of Adam's step. `python test_public.py` tries them on a few plain versions of it."""
 
 from typing import Any
 
 import numpy as np
 
 
-# GIVE minillm.formulas.optimizers:adam_step
+# TAKE minillm.formulas.optimizers:adam_step
 
 
 def test_first_step(adam_step: Any) -> None:
@@ -57,13 +57,3 @@ def test_arguments(adam_step: Any) -> None:
     adam_step(*given, 3)
     assert all(np.array_equal(a, b) for a, b in zip(given, kept))
     # END SOLUTION
-
-
-# Write more: any function whose name begins with test_ counts.
-
-
-if __name__ == "__main__":
-    for name, test in list(globals().items()):
-        if name.startswith("test_"):
-            test(adam_step)
-            print(name, "passes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from minillm.classroom.report import Report
@@ -56,7 +56,7 @@ def canvas_table(assignment: Any, reports: Sequence[Report], students: Sequence[
         report = scores.get(student.id)
         rows.append([student.columns.get("Student") or student.name, *(student.columns.get(c, "")
                                                                        for c in CANVAS[1:]),
-                     _number(report.score) if report else ""])
+                     _score(report)])
     return _csv(rows)
 
 
@@ -75,29 +75,38 @@ def moodle_table(assignment: Any, reports: Sequence[Report], students: Sequence[
     rows = [["useremail", "useridnumber", title, f"{title} (feedback)"]]
     for student in students:
         report = scores.get(student.id)
-        if report is not None:  # Moodle takes an empty cell for "delete the grade"
-            rows.append([student.email, student.columns.get("ID number", student.id), _number(report.score),
+        # Moodle takes an empty cell for "no grade": right where a submission could not be graded, which its
+        # feedback then explains; who handed in nothing has no line, and keeps the grade of before.
+        if report is not None:
+            rows.append([student.email, student.columns.get("ID number", student.id), _score(report),
                          _guarded(_feedback(report, lang))])
     return _csv(rows)
 
 
 def plain_table(assignment: Any, reports: Sequence[Report], students: Sequence[Student],
-                lang: str = "en") -> str:
-    """One row a student: id, name, score, each test's points, state and what was said; for a spreadsheet."""
+                lang: str = "en", waiting: Collection[str] = ()) -> str:
+    """One row a student: id, name, score, each test's points, state and what was said; for a spreadsheet.
+
+    Args:
+        assignment, reports, students, lang: see `export`.
+        waiting: ids of students whose files were handed in and are not graded yet.
+    """
     by_id = {r.student: r for r in reports}
     known = {s.id: s for s in students}
     tests = [t.name for t in assignment.tests]
     rows = [["id", "name", "email", "score", "points", *tests, "state", "feedback"]]
-    for student in [*known, *sorted(set(by_id) - set(known))]:
+    for student in [*known, *sorted({*by_id, *waiting} - set(known))]:
         person, report = known.get(student), by_id.get(student)
         said = [student, person.name if person else "", person.email if person else ""]
         if report is None:
             rows.append([*map(_guarded, said), "", _number(_points(assignment)), *([""] * len(tests)),
-                         "nothing handed in", ""])
+                         "handed in, not graded yet" if student in waiting else "nothing handed in", ""])
             continue
         found = {t.name: t for t in report.tests}
-        rows.append([*map(_guarded, said), _number(report.score), _number(_points(assignment)),
-                     *(_number(found[t].score) if t in found else "0" for t in tests), report.state,
+        graded = report.state == "graded"
+        state = report.state + ("; a newer file is not graded yet" if student in waiting else "")
+        scores = [_number(found[t].score if t in found else 0.0) if graded else "" for t in tests]
+        rows.append([*map(_guarded, said), _score(report), _number(_points(assignment)), *scores, state,
                      _guarded(_feedback(report, lang))])
     return _csv(rows)
 
@@ -117,6 +126,11 @@ def _title(assignment: Any, lang: str) -> str:
 
 def _points(assignment: Any) -> float:
     return float(sum(t.points for t in assignment.tests))
+
+
+def _score(report: Report | None) -> str:
+    """The points; nothing where there was nothing to grade: that is no zero."""
+    return _number(report.score) if report is not None and report.state == "graded" else ""
 
 
 def _number(x: float) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 from minillm.classroom.report import Report, TestResult
 
+from .ran import ran
+
 
 def gradescope_results(report: Report, lang: str = "en") -> dict[str, Any]:
     """What Gradescope's harness reads from results/results.json.
@@ -56,8 +58,9 @@ def _lines(report: Report, lang: str) -> list[str]:
         said.append(f"公开测试 {passed}/{len(public)}；隐藏测试 {hidden} 项，成绩公布后可见。" if zh else
                     f"public checks: {passed} of {len(public)}; {hidden} hidden ones are shown when the "
                     "grades are published.")
-    said.append(("评分时启用的防护：" if zh else "protections that were active: ")
-                + (", ".join(report.layers) or ("无" if zh else "none")))
+    if ran(report):
+        said.append(("评分时启用的防护：" if zh else "protections that were active: ")
+                    + (("、" if zh else ", ").join(report.layers) or ("无" if zh else "none")))
     return said
 
 

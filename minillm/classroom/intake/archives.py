@@ -150,9 +150,7 @@ def _name(info: zipfile.ZipInfo) -> str:
 
 
 def _directory_size(stream: IO[bytes]) -> int:
-    """Bytes of a zip's directory as zipfile will take it to be; 0 if there is none, for zipfile to "
-      "complain.
-    """
+    """Bytes of a zip's directory as zipfile will take it to be; 0 if there is none: zipfile complains."""
     try:
         length = stream.seek(0, io.SEEK_END)
         start = max(length - _TAIL, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -45,8 +46,8 @@ def folder_label(name: str) -> Label:
     return Label(name, name)
 
 
-def file_label(name: str, wanted: str) -> Label:
-    """The label of a file that lies at the top, where others lie too."""
+def file_label(name: str, wanted: str, others: Iterable[str] = ()) -> Label:
+    """The label of a file that lies at the top, where others lie too; `others`: other assignments' files."""
     if (found := _MOODLE.fullmatch(name[:_MAX])) and found["file"]:
         return Label(found["who"], f"{found['who']}_{found['user']}", (found["user"],), found["file"],
                      rank=2 if found["kind"] == "file" else 0)
@@ -54,11 +55,14 @@ def file_label(name: str, wanted: str) -> Label:
         return Label(found["who"], f"{found['who']}_{found['user']}", (found["user"],), found["file"],
                      int(found["upload"][:18]), bool(found["late"]))
     stem, suffix = split_suffix(name)
-    goal = PurePosixPath(wanted).stem
     bare = without_copy(stem)
-    for pattern in (rf"(.*?)[\s_.-]+{goal}", rf"{goal}[\s_.-]+(.*)", rf"{goal}()"):
-        if found := re.fullmatch(pattern, bare, re.I):
-            return Label(found[1], found[1], file=wanted if suffix == ".py" else name)
+    # The longest first: adam_tests.py is not the adam.py of somebody called tests.
+    for file in sorted({wanted, *others}, key=lambda f: (-len(f), f)):
+        goal = re.escape(PurePosixPath(file).stem)
+        for pattern in (rf"(.*?)[\s_.-]+{goal}", rf"{goal}[\s_.-]+(.*)", rf"{goal}()"):
+            if found := re.fullmatch(pattern, bare, re.I):
+                return Label(found[1], found[1], file=file if suffix == ".py" else name,
+                             rank=2 if file == wanted else 1)
     # The file is called after the student, or after something else: one that has the wanted name goes first.
     return Label(bare, bare, file=wanted if suffix == ".py" else name, rank=1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -14,7 +14,7 @@ from minillm.classroom.evidence import submission_hash
 from minillm.errors import UserError
 
 from .archives import ZipTree
-from .choose import choose, explain, the_zip
+from .choose import choose, explain, others_file, the_zip
 from .entries import ENTRIES, SUBMISSION_BYTES, SUBMISSIONS, Entry, Refused, Tree, shown
 from .folders import FolderTree, look
 from .labels import folder_label
@@ -34,6 +34,7 @@ class Submission:
         state: "ok", "no_file" (there is nothing that could be the file) or "unreadable".
         en, zh: why there are no files.
         notes: (English, Chinese) on what was taken, which costs nothing.
+        other: id of another assignment of the course whose file was handed in instead, or "".
     """
 
     student: str
@@ -43,6 +44,7 @@ class Submission:
     en: str = ""
     zh: str = ""
     notes: tuple[tuple[str, str], ...] = ()
+    other: str = ""
 
     @property
     def sha(self) -> str:
@@ -59,6 +61,7 @@ class Intake:
         unmatched: (source, English, Chinese): what no student could be found for.
         missing: ids of the roster's students that nothing was found for.
         wanted: name of the wanted file.
+        others: file -> id, of the course's other assignments.
     """
 
     tree: Tree
@@ -66,6 +69,7 @@ class Intake:
     places: tuple[Place, ...] = ()
     unmatched: tuple[tuple[str, str, str], ...] = ()
     missing: tuple[str, ...] = ()
+    others: Mapping[str, str] = field(default_factory=dict)
 
     def __enter__(self) -> Intake:
         return self
@@ -97,8 +101,11 @@ class Intake:
                 entries, more = tree.all(), False
                 found = choose(entries, self.wanted, place.owner)
             if found is None:
-                why = explain(entries, self.wanted, ENTRIES if more else 0)
-                return Submission(place.student, place.source, {}, "no_file", why.en, why.zh, tuple(notes))
+                file = others_file(entries, self.wanted, self.others, place.owner)
+                other = self.others.get(file, "")
+                why = explain(entries, self.wanted, ENTRIES if more else 0, (file, other))
+                return Submission(place.student, place.source, {}, "no_file", why.en, why.zh, tuple(notes),
+                                  other)
             return Submission(place.student, place.source, {self.wanted: found.data},
                               notes=(*notes, *found.notes))
         except Refused as why:
@@ -117,7 +124,8 @@ class Intake:
         return self.tree.below(place.folder, ENTRIES, self.wanted)
 
 
-def open_submissions(path: str | Path, wanted: str, people: Iterable[Person] = ()) -> Intake:
+def open_submissions(path: str | Path, wanted: str, people: Iterable[Person] = (),
+                     others: Mapping[str, str] | None = None) -> Intake:
     """Find out who handed in what; nothing but names is read, and the metadata of a Gradescope export.
 
     Understood are, in a folder or a zip: a folder, a file or a zip for each student, named by id, e-mail or
@@ -127,6 +135,7 @@ def open_submissions(path: str | Path, wanted: str, people: Iterable[Person] = (
         path: a folder, a zip, or one file.
         wanted: name of the file that is handed in, such as "adam.py".
         people: the roster; if it is empty, the names of folders and files are the ids.
+        others: file -> id, of the course's other assignments: so that their files are called what they are.
 
     Raises:
         UserError: there is no such folder, or it cannot be read at all.
@@ -135,16 +144,17 @@ def open_submissions(path: str | Path, wanted: str, people: Iterable[Person] = (
     if not path.exists():
         raise UserError(f"{path} does not exist: give the folder or the zip of submissions")
     roster = Roster(people)
+    others = {file: a for file, a in (others or {}).items() if file != wanted}
     stream: IO[bytes] | None = None
     name = unicodedata.normalize("NFC", path.resolve().name)
     try:
         if path.is_dir():
-            return _intake(Sorter(FolderTree(path), wanted, roster, name).sort())
+            return _intake(Sorter(FolderTree(path), wanted, roster, name, others).sort())
         if path.suffix.lower() == ".zip":
             name = unicodedata.normalize("NFC", path.resolve().stem)
             stream = path.open("rb")
             tree = ZipTree(stream, path.name, CLASS_ZIP_ENTRIES)
-            return _intake(Sorter(_unwrapped(tree, wanted, roster), wanted, roster, name).sort())
+            return _intake(Sorter(_unwrapped(tree, wanted, roster), wanted, roster, name, others).sort())
     except (Refused, UserError, OSError) as why:
         if stream is not None:
             stream.close()
@@ -156,11 +166,12 @@ def open_submissions(path: str | Path, wanted: str, people: Iterable[Person] = (
     entry = look(path.resolve())
     if entry is None or entry.kind != "file":
         raise UserError(f"{path} is neither a folder nor a file")
-    return _intake(Sorter(FolderTree(path.parent), wanted, roster, name).of_files([entry]))
+    return _intake(Sorter(FolderTree(path.parent), wanted, roster, name, others).of_files([entry]))
 
 
 def _intake(found: Sorter) -> Intake:
-    return Intake(found.tree, found.wanted, tuple(found.places), tuple(found.unmatched), tuple(found.missing))
+    return Intake(found.tree, found.wanted, tuple(found.places), tuple(found.unmatched), tuple(found.missing),
+                  found.others)
 
 
 def _unwrapped(tree: ZipTree, wanted: str, roster: Roster) -> ZipTree:

@@ -39,7 +39,7 @@ class Roster:
         self._name_words: list[tuple[set[str], str]] = []
         for person in self.people:
             email = _plain(person.email)
-            name = words(_plain(person.name))
+            name = words(_letters(person.name))
             self._whole[0][_plain(person.id)].add(person.id)
             self._id_words[words(_plain(person.id))].add(person.id)
             for column, value in getattr(person, "columns", {}).items():
@@ -57,7 +57,7 @@ class Roster:
     def find(self, label: str, keys: Iterable[str] = ()) -> list[str]:
         """Ids of the students that a label may mean: one is sure, none or several are not."""
         text = _plain(label)
-        squeezed = "".join(words(text))
+        squeezed = "".join(words(_letters(label)))
         for level, table in enumerate(self._whole):
             for key in (squeezed,) if level == 3 else (text, *keys):
                 if found := table.get(key):
@@ -70,10 +70,15 @@ class Roster:
         sure |= {(key,): ids for key, ids in self._whole[2].items() if re.search(r"\d", key)}
         found = set().union(*(ids for key, ids in sure.items() if key in tokens))
         named = [(len(name), who) for name, who in self._name_words
-                 if name <= set(parts) and (len(name) > 1 or len(max(name)) > 1)]
+                 if name <= {*parts, *words(_letters(label))} and (len(name) > 1 or len(max(name)) > 1)]
         longest = max((n for n, _ in named), default=0)
         return sorted(found | {who for n, who in named if n == longest})
 
 
 def _plain(text: str) -> str:
     return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).strip().casefold()
+
+
+def _letters(name: str) -> str:
+    """A name without marks inside its words: platforms drop them, and O'Neil hands in as oneil."""
+    return re.sub(r"[^\w\s\-.,;()（），·@+]", "", _plain(name))

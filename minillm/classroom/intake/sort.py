@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from minillm.errors import UserError
@@ -47,6 +48,7 @@ class Sorter:
     Attributes:
         tree, name: the folder or zip, and what it is called.
         wanted, roster: the wanted file's name, the students.
+        others: file -> id, of the course's other assignments.
         places: one a student, sorted by the student's id.
         unmatched: (source, English, Chinese).
         missing: ids of the students that nothing was found for.
@@ -56,6 +58,7 @@ class Sorter:
     wanted: str
     roster: Roster
     name: str
+    others: Mapping[str, str] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
     unmatched: list[tuple[str, str, str]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -93,8 +96,9 @@ class Sorter:
     def _students_among(self, top: list[Entry]) -> bool:
         others = [e for e in top if e.name != self.wanted]
         if self.roster.people:
-            return any(self.roster.find(folder_label(e.name).who if e.kind == "folder"
-                                        else file_label(e.name, self.wanted).who) for e in others)
+            labels = (folder_label(e.name) if e.kind == "folder"
+                      else file_label(e.name, self.wanted, self.others) for e in others)
+            return any(self.roster.find(label.who) for label in labels)
         return any(e.kind == "folder" for e in others) and len(others) > 1
 
     def _files(self, files: list[Entry]) -> None:
@@ -104,7 +108,7 @@ class Sorter:
                 self._unmatched(entry.label, "a name that leads out of the zip; it was not read",
                                 "这个名字指向压缩包之外，没有读取")
                 continue
-            label = file_label(entry.name, self.wanted)
+            label = file_label(entry.name, self.wanted, self.others)
             if not self.roster.people and not _hands_in(entry.name):
                 self._unmatched(entry.label, f"no submission: neither a folder nor {self.wanted} nor a zip",
                                 f"不是提交：既不是文件夹，也不是 {self.wanted} 或 zip")
@@ -139,9 +143,13 @@ class Sorter:
                 among = ", ".join(map(shown, found[:3])) + ", ..." * (len(found) > 3)
                 en = f"could be {among}" if found else "matches nobody in the roster"
                 zh = f"可能是 {among}" if found else "在名单里找不到对应的学生"
-                self._unmatched(source, f"{en}; call it after the student's id, or add the student to "
-                                        "roster.csv",
-                                f"{zh}；请用学号给它改名，或把学生加进 roster.csv")
+                if label.keys:  # a platform's numbers, which its own list has
+                    en_do = "use the platform's own list (grade book, participants) as roster.csv"
+                    zh_do = "请把该平台自己导出的名单（成绩册）用作 roster.csv"
+                else:
+                    en_do = "call it after the student's id, or add the student to roster.csv"
+                    zh_do = "请用学号给它改名，或把学生加进 roster.csv"
+                self._unmatched(source, f"{en}; {en_do}", f"{zh}；{zh_do}")
                 return
             student = found[0]
         else:

@@ -8,7 +8,7 @@ from typing import Any
 
 from minillm.classroom.assignment import Assignment
 
-from .readme import points_table, task
+from .readme import points_table, stub, task, under_test
 
 
 def notebook(assignment: Assignment, lang: str) -> str:
@@ -23,9 +23,9 @@ def notebook(assignment: Assignment, lang: str) -> str:
     cells = [_cell("markdown", f"{task(a, one)}\n{points_table(a, one)}", f"task {one}") for one in languages]
     cells += [_cell("markdown", _HOW[one].format(file=a.file), f"how {one}") for one in languages]
     cells.append(_cell("code", _KEEP.format(file=a.file, stem=a.file.removesuffix(".py")), "keep"))
-    stub = a.solution("zh" if lang == "zh" else "en").student
-    cells.append(_cell("code", f"%%writefile {a.file}\n{stub}", "file"))
-    cells += [_cell("markdown", _CHECK[one], f"check {one}") for one in languages]
+    cells.append(_cell("code", f"%%writefile {a.file}\n{stub(a, lang)}", "file"))
+    cells += [_cell("markdown", _CHECK[one] + _AGAIN[one, not under_test(a)], f"check {one}")
+              for one in languages]
     cells.append(_cell("code", 'import sys\n\n!"{sys.executable}" test_public.py', "run"))
     book = {"cells": cells, "metadata": {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -59,9 +59,11 @@ if mine.exists():
         Path(f"backups/{stem}.{{len(copies) + 1:03}}.txt").write_bytes(mine.read_bytes())"""
 _CHECK = {
     "en": "## The public checks\n\nThey need `test_public.py` and `test_public.npz` beside this notebook "
-          "(in Colab: upload both). Hidden checks run when your work is graded, and so do these on other "
-          "numbers.",
+          "(in Colab: upload both). Hidden checks run when your work is graded",
     "zh": "## 公开测试\n\n需要 `test_public.py` 和 `test_public.npz` 与本笔记在同一个文件夹"
-          "（在 Colab 中请上传这两个文件）。"
-          "评分时还有隐藏测试，这些公开测试也会换一组数再跑一遍。",
+          "（在 Colab 中请上传这两个文件）。评分时还有隐藏测试",
+}
+_AGAIN = {  # language, whether these checks run on other numbers then
+    ("en", True): ", and so do these on other numbers.", ("zh", True): "，这些公开测试也会换一组数再跑一遍。",
+    ("en", False): ", and your tests are shown more versions.", ("zh", False): "，你的测试会遇到更多版本。",
 }

@@ -6,19 +6,23 @@ import ast
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from minillm.classroom import judge
 from minillm.classroom.assignment import Assignment, Test, seed
+from minillm.classroom.intake import entries as handed_in
+from minillm.classroom.intake import source_text
 from minillm.classroom.scenario import Scenario
 from minillm.course.compare import close
 from minillm.errors import UserError
 
 from .archive import npz
+from .readme import under_test
 from .standalone import statements
 
 # Not the secret of any course: the numbers of the public checks are the same for everybody.
@@ -136,15 +140,43 @@ def _text(assignment: Assignment, lang: str, rows: list[dict[str, Any]], functio
     made = ast.parse(f"def scenarios():\n    return {{{', '.join(entries)}}}\n").body[0]
     assert isinstance(made, ast.FunctionDef)
     made.body = [*functions, *made.body]
-    words = "\n\n".join(inspect.getsource(f) for f in (
-        judge.Fault, judge._of_output, judge._largest, judge._number, close))
-    return (f'"""{_DOC[lang if lang == "zh" else "en"].format(file=assignment.file)}"""\n\n'
+    words = "\n\n\n".join((
+        "# Whether the file is text as the grader reads it.\nimport codecs\nimport re\nimport unicodedata",
+        _copied(handed_in, "Refused", "shown"), _copied(source_text, "_utf8"),
+        "# How two arrays are compared.", _copied(judge, "_of_output"), inspect.getsource(close)))
+    tongue = "zh" if lang == "zh" else "en"
+    again = _AGAIN["tests" if under_test(assignment) else "numbers", tongue]
+    return (f'"""{_DOC[tongue].format(file=assignment.file, again=again)}"""\n\n'
             f"from __future__{imports}"
-            f"{interpret}FILE, LANG, HIDDEN = {assignment.file!r}, {lang!r}, {hidden}\n"
+            f"{interpret}FILE, LANG, HIDDEN, NUMBERS = "
+            f"{assignment.file!r}, {lang!r}, {hidden}, {not under_test(assignment)}\n"
             f"IMPORTS = {tuple(dict.fromkeys((*assignment.imports, *assignment.provide)))!r}\n"
             f"NEEDED = {needed!r}\nROWS = (\n{table}\n)\n\n\n"
             f"# What each check does with your file, and how the numbers are compared.\n"
-            f"{ast.unparse(made)}\n\n\n# How two arrays are compared.\n\n\n{words}{tail}")
+            f"{ast.unparse(made)}\n\n\n{words}{tail}")
+
+
+def _copied(module: ModuleType, *names: str) -> str:
+    """The source of these functions, and of what they use of their own module, in its order."""
+    text = inspect.getsource(module)
+    there = {name: node for node in ast.parse(text).body for name in _defines(node)}
+    wanted: set[str] = set()
+    todo = [*names]
+    while todo:
+        name = todo.pop()
+        if name not in wanted and name in there:
+            wanted.add(name)
+            todo += [node.id for node in ast.walk(there[name]) if isinstance(node, ast.Name)]
+    found = ((ast.get_source_segment(text, node) or "") if isinstance(node, ast.Assign) else
+             inspect.getsource(getattr(module, name)) for name, node in there.items() if name in wanted)
+    return "\n\n\n".join(one.rstrip("\n") for one in found)
+
+
+def _defines(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Assign):
+        yield from (target.id for target in node.targets if isinstance(target, ast.Name))
 
 
 def _how(module: str, provided: bool) -> tuple[str, str]:
@@ -159,11 +191,18 @@ _DOC = {
     "en": """The public checks of {file}: `python test_public.py`, or `pytest`, in this folder.
 
 `python test_public.py NAME` tries one check and shows where your code raised an error, if it did.
-Your work is graded on other numbers than those in test_public.npz, and by hidden checks too.
+{again}
 """,
     "zh": """{file} 的公开测试：在这个文件夹里运行 `python test_public.py` 或 `pytest`。
 
 `python test_public.py 名称` 只跑一项；如果你的代码出错，会显示出错的位置。
-评分时用的数与 test_public.npz 里的不同，另外还有隐藏测试。
+{again}
 """,
+}
+_AGAIN = {
+    ("numbers", "en"): "Your work is graded on other numbers than those in test_public.npz, and by hidden "
+                       "checks too.",
+    ("numbers", "zh"): "评分时用的数与 test_public.npz 里的不同，另外还有隐藏测试。",
+    ("tests", "en"): "When your work is graded, your tests are shown more versions than there are here.",
+    ("tests", "zh"): "评分时，你的测试会遇到比这里更多的版本。",
 }

@@ -14,7 +14,7 @@ from minillm.errors import UserError
 
 from .notebook import notebook
 from .public_checks import public_checks
-from .readme import packages, readme
+from .readme import packages, readme, stub
 from .texts import text
 
 LANGUAGES = ("en", "zh", "both")
@@ -34,12 +34,11 @@ def student_files(assignment: Assignment, lang: str = "en") -> dict[str, bytes]:
     if lang not in LANGUAGES:
         raise UserError(f"lang = {lang!r} must be en, zh or both")
     a = assignment
-    stub = a.solution("zh" if lang == "zh" else "en").student
     workflow = text("public_checks.yml").format(packages=packages(a))
     return {
         "README.md": readme(a, lang).encode(),
         "AGENTS.md": text("agents.md").encode(),
-        a.file: stub.encode(),
+        a.file: stub(a, lang).encode(),
         f"{a.file.removesuffix('.py')}.ipynb": notebook(a, lang).encode(),
         "pytest.ini": b"[pytest]\npython_files = test_public.py\naddopts = -q -p no:cacheprovider\n",
         ".github/workflows/public_checks.yml": workflow.encode(),

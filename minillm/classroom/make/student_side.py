@@ -25,9 +25,11 @@ except ImportError:
     sys.exit("these checks need NumPy: pip install numpy")
 
 # BEGIN TABLE
+from minillm.classroom.intake.entries import Refused
+from minillm.classroom.intake.source_text import _utf8
 from minillm.classroom.judge import _of_output
 
-FILE, LANG, HIDDEN = "adam.py", "en", 0
+FILE, LANG, HIDDEN, NUMBERS = "adam.py", "en", 0, True
 IMPORTS: tuple[str, ...] = ("numpy",)
 NEEDED: dict[str, tuple[str, str]] = {}
 ROWS: tuple[dict[str, Any], ...] = ()
@@ -101,6 +103,10 @@ def load() -> Any:
 def _load(path: Path) -> ModuleType | Said:
     if not path.is_file():
         return Said("wrong", f"{FILE} is not in this folder", f"这个文件夹里没有 {FILE}")
+    try:  # Python itself lets bytes that are not UTF-8 pass in a comment
+        _utf8(path.read_bytes(), FILE)
+    except Refused as error:
+        return Said("wrong", error.en, error.zh)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -128,7 +134,7 @@ def check(row: Check, show: bool = False) -> Said:
     if row.mutation:
         return tried_on_nothing(row, student)
     run, compare = scenarios()[row.name]
-    slowest = 0.0
+    slowest, remark = 0.0, Said("right")
     with np.load(HERE / "test_public.npz", allow_pickle=False) as stored:
         for case in range(row.cases):
             inputs, want = ({key.split("/", 3)[3]: np.array(stored[key]) for key in stored.files
@@ -144,12 +150,14 @@ def check(row: Check, show: bool = False) -> Said:
                 if show:
                     traceback.print_exception(type(error), error, _theirs(error) or error.__traceback__)
                 said = failed(error)
-            if said is not None:
+            if said is not None and said.kind == "right":
+                remark = said
+            elif said is not None:
                 if row.cases == 1 or said.kind != "wrong":
                     return said
                 return Said("wrong", f"example {case + 1} of {row.cases}: {said.en}",
                             f"{row.cases} 个例子中的第 {case + 1} 个：{said.zh}")
-    return _right(row, slowest)
+    return _right(row, slowest, remark)
 
 
 def tried_on_nothing(row: Check, student: Any) -> Said:
@@ -182,8 +190,8 @@ def tried_on_nothing(row: Check, student: Any) -> Said:
                 "它们能否接受正确的版本、能抓住哪些错误的版本，要到评分时才知道")
 
 
-def _right(row: Check, slowest: float) -> Said:
-    en, zh = [], []
+def _right(row: Check, slowest: float, remark: Said) -> Said:
+    en, zh = [remark.en] * bool(remark.en), [remark.zh] * bool(remark.zh)
     if row.own == "graded":
         en += ["names, shapes and kinds of numbers; the numbers themselves are looked at when it is graded"]
         zh += ["名称、形状和数的类型；数值本身在评分时检查"]
@@ -198,7 +206,7 @@ def _right(row: Check, slowest: float) -> Said:
 
 def _wrong(row: Any, given: Any, want: Mapping[str, Any], inputs: Mapping[str, Any],
            compare: Callable[..., Any] | None) -> Said | None:
-    """What is wrong with the numbers of one case."""
+    """What is wrong with the numbers of one case; ("right", ...) from `compare` is a remark on right ones."""
     got = {name: np.array(value, subok=False) for name, value in given.items()}
     for name, array in got.items():
         if array.dtype.kind not in "biufc":
@@ -210,7 +218,7 @@ def _wrong(row: Any, given: Any, want: Mapping[str, Any], inputs: Mapping[str, A
     if row.own == "here" and compare is not None:
         try:
             said = compare({n: a.copy() for n, a in got.items()}, dict(want), dict(inputs))
-            return None if said is None else Said("wrong", *said)
+            return None if said is None else Said(*said) if said[0] == "right" else Said("wrong", *said)
         except Exception:  # an answer that it is not made for: the shape, most likely
             fault = next(filter(None, (_of_output(n, got[n], want[n], row, True) for n in want)), None)
             return Said("wrong", fault.en, fault.zh) if fault else Said(
@@ -284,10 +292,13 @@ def summary() -> str:
         lines.append(told(f"{FILE} imports {modules}; when it is graded, it may import "
                           f"{', '.join(IMPORTS)}.",
                           f"{FILE} 导入了 {modules}；评分时只能导入 {'、'.join(IMPORTS)}。"))
+    again, zh_again = (", and so do these on other numbers.", "；评分时，这些公开测试也会换一组数再跑一遍。")
+    if not NUMBERS:  # tests are what is handed in: they are shown more versions, not other numbers
+        again, zh_again = (", and your tests are shown more versions.", "；评分时，你的测试会遇到更多版本。")
     lines.append(told(f"public checks: {right} of {tried}. Hidden checks ({HIDDEN}) run when your work is "
-                      "graded, and so do these on other numbers.",
-                      f"公开测试：{tried} 项中通过 {right} 项。隐藏测试（{HIDDEN} 项）在评分时运行；"
-                      "评分时，这些公开测试也会换一组数再跑一遍。"))
+                      f"graded{again}",
+                      f"公开测试：{tried} 项中通过 {right} 项。"
+                      f"隐藏测试（{HIDDEN} 项）在评分时运行{zh_again}"))
     return "\n".join(lines)
 
 

@@ -10,18 +10,19 @@ import html
 import re
 from typing import Any
 
+from minillm.classroom.export.ran import ran
 from minillm.classroom.report import Report, TestResult
 
 from .page import number, page
 from .words import kind_word, word
 
 
-def student_markdown(report: Report, lang: str = "en", *, title: str = "") -> str:
+def student_markdown(report: Report, lang: str = "en", *, title: str = "", name: str = "") -> str:
     """The report as Markdown: score, one row a test, reasons, which protections held."""
     zh = lang == "zh"
-    lines = [f"# {_plain(title or report.assignment)}: {_plain(report.student)}" if not zh else
-             f"# {_plain(title or report.assignment)}：{_plain(report.student)}", "",
-             f"**{number(report.score)} / {number(report.points)}** {word('points', lang)}", "",
+    lines = [f"# {_plain(_title(report, lang, title, name))}", "",
+             f"**{number(report.score)} / {number(report.points)}** {word('points', lang)}"
+             if report.state == "graded" else f"**{word('not_graded', lang)}**", "",
              _plain(report.zh if zh else report.en), ""]
     if report.tests:
         head = [word("test", lang), word("kind", lang), word("score", lang), word("why", lang)]
@@ -33,12 +34,12 @@ def student_markdown(report: Report, lang: str = "en", *, title: str = "") -> st
         lines.append("")
     if report.notes:
         lines += [f"## {word('notes', lang)}", "", *(f"- {_plain(note[zh])}" for note in report.notes), ""]
-    lines += [f"{word('layers', lang)}: {', '.join(report.layers) or '-'}" if not zh else
-              f"{word('layers', lang)}：{', '.join(report.layers) or '无'}", ""]
+    if ran(report):
+        lines += [_layers(report, lang), ""]
     return "\n".join(lines)
 
 
-def student_html(report: Report, lang: str = "en", *, title: str = "") -> str:
+def student_html(report: Report, lang: str = "en", *, title: str = "", name: str = "") -> str:
     """The same as one self-contained page."""
     zh = lang == "zh"
     esc = html.escape
@@ -48,16 +49,30 @@ def student_html(report: Report, lang: str = "en", *, title: str = "") -> str:
         f'<td class="n">{number(t.score)} / {number(t.points)}</td><td>{esc(_reason(t, lang))}</td></tr>'
         for t in report.tests)
     head = "".join(f'<th scope="col">{esc(word(w, lang))}</th>' for w in ("test", "kind", "score", "why"))
-    parts = [f'<p class="score"><b>{number(report.score)}</b> / {number(report.points)} '
-             f'{esc(word("points", lang))}</p>', f"<p>{esc(report.zh if zh else report.en)}</p>"]
+    score = f"<b>{number(report.score)}</b> / {number(report.points)} {esc(word('points', lang))}"
+    if report.state != "graded":  # no grade, and not a zero
+        score = f"<b>{esc(word('not_graded', lang))}</b>"
+    parts = [f'<p class="score">{score}</p>', f"<p>{esc(report.zh if zh else report.en)}</p>"]
     if rows:
         parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
                      f'<p class="quiet">{esc(word("hint", lang))}</p>')
     if report.notes:
         notes = "".join(f"<li>{esc(note[zh])}</li>" for note in report.notes)
         parts.append(f"<h2>{esc(word('notes', lang))}</h2><ul>{notes}</ul>")
-    parts.append(f'<p class="quiet">{esc(word("layers", lang))}: {esc(", ".join(report.layers) or "-")}</p>')
-    return page(f"{title or report.assignment}: {report.student}", "".join(parts), lang)
+    if ran(report):
+        parts.append(f'<p class="quiet">{esc(_layers(report, lang))}</p>')
+    return page(_title(report, lang, title, name), "".join(parts), lang)
+
+
+def _title(report: Report, lang: str, title: str, name: str) -> str:
+    who = f"{name} ({report.student})" if lang == "en" else f"{name}（{report.student}）"
+    return (title or report.assignment) + (": " if lang == "en" else "：") + (who if name else report.student)
+
+
+def _layers(report: Report, lang: str) -> str:
+    if lang == "zh":
+        return f"{word('layers', lang)}：{'、'.join(report.layers) or '无'}"
+    return f"{word('layers', lang)}: {', '.join(report.layers) or '-'}"
 
 
 def _reason(test: TestResult, lang: str) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minillm.classroom.export.ran import ran
 from minillm.classroom.report import Report, TestResult
 
 BINS = 10
+# Behind an exception: in how many cases of one student's test it came.
+_CASES = re.compile(r"\n(\d+ of \d+ cases are not right\.|\d+ 组数据中有 \d+ 组不对。)")
 
 
 @dataclass(frozen=True)
@@ -57,22 +61,28 @@ class Summary:
     Attributes:
         graded, not_graded: reports, in order of the students' ids.
         missing: ids of students on the roster without a submission.
+        waiting: ids of students whose files were handed in and are not graded yet, sorted.
+        older: those of them whose marks are of an older file.
         scores: of the graded ones.
         bins: how many scores lie in [0, 10), [10, 20), ..., [90, 100] percent.
         tests, mistakes: see there; mistakes with the most students first.
         seconds: wall clock of all gradings, added up; slowest: the longest one.
+        ran: how many of the graded submissions had something to run.
         layers: protections -> how many submissions they were active for.
     """
 
     graded: tuple[Report, ...]
     not_graded: tuple[Report, ...]
     missing: tuple[str, ...]
+    waiting: tuple[str, ...]
+    older: tuple[str, ...]
     scores: tuple[float, ...]
     bins: tuple[int, ...]
     tests: tuple[TestSummary, ...]
     mistakes: tuple[Mistake, ...]
     seconds: float
     slowest: Report | None
+    ran: int
     layers: Mapping[str, int]
 
     @property
@@ -86,13 +96,15 @@ class Summary:
         return statistics.median(self.scores) if self.scores else None
 
 
-def summarise(assignment: Any, reports: Sequence[Report], roster: Sequence[str] = ()) -> Summary:
+def summarise(assignment: Any, reports: Sequence[Report], roster: Sequence[str] = (),
+              waiting: Collection[str] = ()) -> Summary:
     """Count.
 
     Args:
         assignment: an Assignment.
         reports: one a student.
         roster: ids of all students.
+        waiting: ids of students whose files were handed in and are not graded yet.
     """
     reports = sorted(reports, key=lambda r: r.student)
     graded = tuple(r for r in reports if r.state == "graded")
@@ -101,12 +113,14 @@ def summarise(assignment: Any, reports: Sequence[Report], roster: Sequence[str] 
     bins = [0] * BINS
     for score in scores:
         bins[min(int(BINS * score / points), BINS - 1) if points else 0] += 1
+    have = {r.student for r in reports}
     return Summary(
         graded, tuple(r for r in reports if r.state != "graded"),
-        tuple(s for s in roster if s not in {r.student for r in reports}), scores, tuple(bins),
+        tuple(s for s in roster if s not in have and s not in waiting), tuple(sorted(waiting)),
+        tuple(sorted(have & set(waiting))), scores, tuple(bins),
         tuple(_of_test(test, graded) for test in assignment.tests), _mistakes(assignment, graded),
         sum(r.seconds for r in reports), max(reports, key=lambda r: r.seconds, default=None),
-        Counter(layer for r in graded for layer in r.layers))
+        sum(map(ran, graded)), Counter(layer for r in graded for layer in r.layers))
 
 
 def _of_test(test: Any, graded: Sequence[Report]) -> TestSummary:
@@ -136,4 +150,5 @@ def _mistakes(assignment: Any, graded: Sequence[Report]) -> tuple[Mistake, ...]:
 
 def _cause(text: str, before: str) -> str:
     """The part of a message that names the cause; the rest is about one student's numbers."""
-    return text.rpartition(before)[2] if before in text else text
+    said = text.rpartition(before)[2] if before in text else text
+    return re.sub(_CASES, "", said)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from minillm.classroom.export.folder import make_folder
 from minillm.classroom.export.gradebooks import Student
 from minillm.classroom.export.names import safe_names
 from minillm.classroom.report import Report
@@ -17,7 +18,7 @@ from .teacher import teacher_html
 
 
 def write_reports(assignment: Any, reports: Sequence[Report], students: Sequence[Student], out: Path, *,
-                  lang: str = "en") -> Path:
+                  lang: str = "en", waiting: Collection[str] = ()) -> Path:
     """Write `out/index.html` for the teacher, and `out/students/ID.html` and `ID.md` for each student.
 
     Args:
@@ -26,21 +27,25 @@ def write_reports(assignment: Any, reports: Sequence[Report], students: Sequence
         students: the roster, in its order; may be empty.
         out: folder to write into; it is made.
         lang: "en" or "zh".
+        waiting: ids of students whose files were handed in and are not graded yet.
 
     Returns:
         The teacher's page.
+
+    Raises:
+        UserError: `out` cannot be written.
     """
-    folder = out / "students"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(out / "students")
     files = safe_names([r.student for r in reports])
     title = assignment.title_zh if lang == "zh" else assignment.title
+    names = {s.id: s.name for s in students}
     for report in reports:
-        _write(folder / f"{files[report.student]}.html", student_html(report, lang, title=title))
-        _write(folder / f"{files[report.student]}.md", student_markdown(report, lang, title=title))
+        file, name = files[report.student], names.get(report.student, "")
+        _write(folder / f"{file}.html", student_html(report, lang, title=title, name=name))
+        _write(folder / f"{file}.md", student_markdown(report, lang, title=title, name=name))
     index = out / "index.html"
     links = {student: f"students/{quote(name)}.html" for student, name in files.items()}
-    names = {s.id: s.name for s in students}
-    _write(index, teacher_html(assignment, reports, lang, names=names, links=links))
+    _write(index, teacher_html(assignment, reports, lang, names=names, links=links, waiting=waiting))
     return index
 
 

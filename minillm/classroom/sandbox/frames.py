@@ -15,6 +15,7 @@ import os
 import re
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ HEADER = struct.Struct("<4sBxHIQQ4x")
 MAGIC = b"MLc1"
 NPY = b"\x93NUMPY\x01\x00"
 META_BYTES = 1 << 16  # of the JSON
+META_KEYS = 100
 NAME_BYTES = 200
 MOST_ARRAYS = 1000
 OVERHEAD = 1 << 16  # bytes that a frame may have beside its arrays' elements, the JSON included
@@ -185,8 +187,13 @@ def _decode(kind: int, count: int, meta_bytes: int, request: int, body: bytes) -
 
 
 def _decode_meta(data: bytes) -> Meta:
+    def few(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(pairs) > META_KEYS:  # keys of one hash make a dict slow, and the other side chooses them
+            raise ValueError
+        return dict(pairs)
+
     try:
-        meta = json.loads(data.decode()) if data else {}
+        meta = json.loads(data.decode(), object_pairs_hook=few) if data else {}
     except (ValueError, RecursionError):
         raise FrameError("a frame's JSON cannot be read") from None
     if not isinstance(meta, dict) or not all(isinstance(v, str | int | float | None) for v in meta.values()):

@@ -17,7 +17,7 @@ import numpy as np
 
 from minillm.classroom.assignment import Limits
 
-from . import codec, frames, kernel
+from . import codec, frames, kernel, testing
 from .frames import Frame
 from .launch import Process, Stopped
 from .layers import START, chosen, setup
@@ -28,6 +28,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 # What a worker may say of itself; "crashed", "too_slow" and the like are seen from outside.
 TOLD = ("exception", "not_written", "ended", "memory", "missing", "syntax", "failed")
+NAME = 100  # characters of a test's name
 TESTS_TOGETHER = 8  # wall clock of all of a file's tests with their calls, in units of a single test's
 
 
@@ -190,8 +191,8 @@ class Worker:
         self._process.stop(Stopped(self._loaded.kind, self._loaded.message))
         return self._loaded
 
-    def run_tests(self, functions: Sequence[str], call: Call, *, seconds: float, most_calls: int = 2000,
-                  reply_bytes: int = 1 << 24) -> dict[str, Answer]:
+    def run_tests(self, functions: Sequence[str], call: Call, *, seconds: float, end: float = math.inf,
+                  most_calls: int = 2000, reply_bytes: int = 1 << 24) -> dict[str, Answer]:
         """Run the tests of a student's file: its functions test_*, one after another.
 
         A test gets the functions under test from the module that `under_test` names, or as arguments of their
@@ -205,6 +206,7 @@ class Worker:
             call: call(name, arrays) -> Answer; `calls_to` makes one.
             seconds: wall clock of a test, without the time that `call` takes. All tests with all calls have
                 `TESTS_TOGETHER` times as much.
+            end: time.monotonic() after which no test is run any more.
             most_calls: calls that a test may make.
             reply_bytes: bytes of the arguments of a call.
 
@@ -220,8 +222,8 @@ class Worker:
         except Stopped as stopped:
             return {"": _died(stopped, 0.0)}
         found: dict[str, Answer] = {}
-        ended, left = 0, TESTS_TOGETHER * seconds
-        for name in dict.fromkeys(str(reply.meta.get("names", "")).split()[:500]):
+        ended, left = 0, min(TESTS_TOGETHER * seconds, end - time.monotonic())
+        for name in _test_names(str(reply.meta.get("names", ""))):
             if ended < 2 and left > 0 and not self.alive:
                 self._again()
             if ended == 2 or left <= 0 or self._load() is not None:
@@ -265,6 +267,12 @@ class Worker:
         self._printed += self._process.printed
         self._ready, self._loaded = False, None
         self.__enter__()
+
+
+def _test_names(said: str) -> list[str]:
+    """The names that a worker says its tests have: whatever is no name of a test is left out."""
+    found = (n for n in said.split() if n.startswith("test_") and n.isidentifier() and len(n) <= NAME)
+    return list(dict.fromkeys(found))[:testing.MOST]
 
 
 def calls_to(worker: Worker, *, seconds: float, reply_bytes: int = 1 << 24) -> Call:

@@ -23,6 +23,7 @@ from .keeper import ON, STILL
 from .watch import EVERY, Watch
 
 PIECE = 1 << 16
+MOST_PRINTED = 100  # a worker may print this many times what is kept
 STOP = 3.0  # seconds that a keeper may take to end everything
 
 
@@ -40,7 +41,7 @@ class Process:
     Args:
         files: name -> content, written to a private folder.
         setup: what the worker is told; its folders are added.
-        keep: bytes of its output that are kept; a hundred times as many end it.
+        keep: bytes of its output that are kept; `MOST_PRINTED` times as many end it.
         watch: bytes of memory that it may hold, looked at now and then (0: the kernel does that).
     """
 
@@ -149,7 +150,7 @@ class Process:
             return True
         self.printed += data[:max(0, self.keep - len(self.printed))]
         self.printed_bytes += len(data)
-        if self.printed_bytes > 100 * self.keep:
+        if self.printed_bytes > MOST_PRINTED * self.keep:
             raise Stopped("too_much_output")
         return bool(data)
 

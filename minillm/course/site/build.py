@@ -161,14 +161,16 @@ class Builder:
         solution = "".join(line for line in cell.code.splitlines(keepends=True)
                            if line.strip() not in (BEGIN, END))
         here = LANGUAGES.index(lang)
-        hints = "".join(f"<details><summary>{w['hint'].format(n)}</summary>{text.html(hint[here])}</details>"
+        # Folded away means: the search does not show it either.
+        hints = "".join(f"<details><summary>{w['hint'].format(n)}</summary>"
+                        f"{text.html(hint[here], searched=False)}</details>"
                         for n, hint in enumerate(exercise.hints, 1))
         why = exercise.explanation(lang)
         return (f'<section class="exercise" aria-label="{w["exercise"]} {html.escape(exercise.name)}">'
                 f'<p class="label">{w["exercise"]} <code>{html.escape(exercise.name)}</code></p>'
                 f"{code_html(stub(cell, lang).code)}{hints}"
                 f"<details><summary>{w['solution']}</summary>{code_html(solution)}"
-                f"<p class='label'>{w['why']}</p>{text.html(why)}</details></section>")
+                f"<p class='label'>{w['why']}</p>{text.html(why, searched=False)}</details></section>")
 
     def _picture(self, slug: str, picture: Picture, lang: str) -> str:
         name = f"pictures/{slug}-{picture.name}.svg"

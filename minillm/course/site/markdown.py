@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from minillm.course.plain_math import plain_math
 from minillm.errors import UserError
 from minillm.stepper.page.code import pieces
 
@@ -43,33 +44,40 @@ class Markdown:
         self._parser.add_render_rule("heading_close", lambda p, tokens, i, *_: f"</{_tag(tokens[i])}>\n")
         self._parser.add_render_rule("fence", lambda p, tokens, i, *_: code_html(tokens[i].content))
 
-    def html(self, text: str) -> str:
+    def html(self, text: str, searched: bool = True) -> str:
         """The HTML of a Markdown text.
+
+        Args:
+            text: it may have headings, if it is searched.
+            searched: whether the search finds its words.
 
         Raises:
             ValueError: a formula cannot be read.
             UserError: a library is missing.
         """
         formulas: list[str] = []
+        self._plain: list[str] = []
 
         def hold(found: re.Match[str]) -> str:
             if found["code"] is not None:
                 return found["code"]
             display = found["display"] is not None
-            formulas.append(mathml(found["display"] if display else found["inline"], display))
+            latex = found["display"] if display else found["inline"]
+            formulas.append(mathml(latex, display))
+            self._plain.append(plain_math(latex))
             return f"\ue000{len(formulas) - 1}\ue001"
 
         held = _MATH.sub(hold, text)
-        self._formulas = formulas
         tokens = self._parser.parse(held)
         made: str = self._parser.renderer.render(tokens, self._parser.options, {})
-        self._collect(tokens)
+        if searched:
+            self._collect(tokens)
         return _HELD.sub(lambda found: formulas[int(found[1])], made)
 
     def _heading(self, tokens: Any, i: int) -> str:
         anchor = f"s{len(self.sections) + 1}"
-        title = _HELD.sub(lambda found: _words(self._formulas[int(found[1])]), tokens[i + 1].content)
-        self.sections.append(Section(anchor, re.sub(r"[*_`]", "", title), ""))
+        title = self._put_back(re.sub(r"[*_`]", "", tokens[i + 1].content))
+        self.sections.append(Section(anchor, title, ""))
         return f'<{_tag(tokens[i])} id="{anchor}">'
 
     def _collect(self, tokens: Any) -> None:
@@ -87,8 +95,11 @@ class Markdown:
                                 for c in token.children or ()
                                 if c.type in ("text", "code_inline", "softbreak", "hardbreak"))
                 words = _GLUED.sub("", words)
-                words = _HELD.sub(lambda found: _words(self._formulas[int(found[1])]), words)
-                self.sections[max(at, 1) - 1].text += words + " "
+                self.sections[max(at, 1) - 1].text += self._put_back(words) + " "
+
+    def _put_back(self, text: str) -> str:
+        """A text with its formulas as plain text."""
+        return _HELD.sub(lambda found: self._plain[int(found[1])], text)
 
 
 def _tag(token: Any) -> str:
@@ -118,11 +129,6 @@ def code_html(code: str) -> str:
     body = "\n".join("".join(f'<span class="{kind}">{html.escape(text)}</span>' if kind else html.escape(text)
                              for kind, text in line) for line in lines)
     return f'<pre class="code" tabindex="0"><code>{body}\n</code></pre>'
-
-
-def _words(made: str) -> str:
-    """What a <math> element reads, without its marks."""
-    return html.unescape(re.sub(r"<[^>]+>", "", made))
 
 
 @functools.cache

@@ -47,8 +47,8 @@ def lesson_page(page: Page, lang: str, contents: Sequence[Link]) -> str:
     w, book = WORDS[lang], f"../notebooks/{lang}"
     about = [w["minutes"].format(page.minutes)]
     if page.needs:
-        about.append(f"{w['needs']}: " + ", ".join(map(_anchor, page.needs)))
-    about.append(f'<a href="{book}/{page.slug}.ipynb" download>{w["notebook"]}</a>, '
+        about.append(w["needs"] + w["comma"].join(map(_anchor, page.needs)))
+    about.append(f'<a href="{book}/{page.slug}.ipynb" download>{w["notebook"]}</a>{w["comma"]}'
                  f'<a href="{book}/solutions/{page.slug}.ipynb" download>{w["with_solutions"]}</a>')
     inside = "".join(f'<li><a href="#{s.anchor}">{html.escape(s.title)}</a></li>'
                      for s in page.sections if s.anchor)
@@ -99,8 +99,10 @@ def _page(title: str, main: str, lang: str, name: str, contents: Sequence[Link])
 <a class="home" href="index.html">minillm</a>
 <div class="search" role="search">
 <input id="search" type="search" autocomplete="off" placeholder="{w['search']}" aria-label="{w['search']}"
- data-nothing="{w['nothing']}">
-<ol id="found" hidden></ol>
+ role="combobox" aria-expanded="false" aria-controls="found" aria-autocomplete="list"
+ data-nothing="{w['nothing']}" data-count="{w['count']}">
+<ol id="found" role="listbox" aria-label="{w['search']}" hidden></ol>
+<p id="count" class="heard" role="status"></p>
 </div>
 <a class="other" href="../{other}/{name}" hreflang="{'zh-CN' if other == 'zh' else 'en'}">{w['other']}</a>
 <button id="theme" type="button" aria-label="{w['theme']}" title="{w['theme']}">◐</button>

@@ -58,13 +58,16 @@ def _boxes(recording: Recording, titles: list[str]) -> list[_Box]:
         if lonely or (v.kind == "constant" and v.data.ndim == 0):
             continue
         shown[v.index] = len(boxes)
-        boxes.append(_Box(v.index, v.kind, titles[v.index], "×".join(map(str, v.data.shape)), []))
+        box = _Box(v.index, v.kind, titles[v.index], "×".join(map(str, v.data.shape)), [])
+        if v.was is not None:
+            box.note += f" ↻{recording.alike[v.index][2]}"  # changed in place, the how manieth time
+        boxes.append(box)
     for s in recording.forward_steps:
         box = boxes[shown[s.value]]
         box.inputs = [shown[i] for i in s.inputs if i in shown]
         if box.title != s.op:
             box.note = f"{s.op} {box.note}".rstrip()
-        line, time = recording.alike.get(s.value, (None, None))
+        line, time, _ = recording.alike.get(s.value, (None, None, 0))
         if line is not None:  # short, and the same in every language
             box.note += f" L{line}" + (f"#{time}" if time else "")
     return boxes

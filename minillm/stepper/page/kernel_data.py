@@ -138,6 +138,10 @@ class KernelData:
                 "size": int(a.offsets.size), "count": int(at.size), "where": ranges_of(at),
                 "touched": at[:self._drawn].tolist(),
                 "numbers": [number(v) for v in values[:self._drawn].tolist()],
+                **({} if a.before is None or a.after is None else {
+                    "operation": a.operation, "before": self.arrays.add(a.before),
+                    "found": [number(v) for v in a.before[kept][:self._drawn].tolist()],
+                    "left": [number(v) for v in a.after[kept][:self._drawn].tolist()]}),
                 "off": off[:OFF].tolist(), "offWhere": ranges_of(off)}
 
 

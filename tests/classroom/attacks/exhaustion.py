@@ -82,12 +82,27 @@ def adam_step(*args, **options):
 def adam_step(*args, **options):
     while True:
         print("x" * 10_000)
-''', kinds=("too_much_output",), says="prints without end", says_zh="不停地打印"),
+''', kinds=("too_much_output",), says="printed more than 1600 KiB", says_zh="打印超过 1600 KiB"),
     Attack("prints_without_newline", "write to descriptor 2 for ever, without a newline", '''
 def adam_step(*args, **options):
     while True:
         os.write(2, b"x" * 10_000)
-''', kinds=("too_much_output",), says="prints without end", says_zh="不停地打印"),
+''', kinds=("too_much_output",), says="printed more than 1600 KiB", says_zh="打印超过 1600 KiB"),
+    Attack("prints_paths", "print 16 KiB of slashes, where the report's cleaning would look for folders", '''
+def adam_step(*args, **options):
+    print("/a" * 8192)
+    raise ValueError("/a" * 8192)
+''', kinds=("exception",)),
+    Attack("defines_thousands_of_names",
+           "4,700 long names that are like the one that is missing", "del adam_step\n" + '''
+for k in range(4700):
+    globals()[f"adam_step{k}"] = wrong
+class Odd:
+    pass
+def __getattr__(name):
+    raise AttributeError("x", obj=sys.modules["adam"], name="ba" * 95 + "0" * 8)
+''' + "".join(f"def {'ab' * 95}{k:08}(): pass\n" for k in range(4700)), kinds=("missing",),
+           seconds=10.0),
     Attack("warns_without_end", "a different warning each time, a hundred thousand times", '''
 import warnings
 def adam_step(theta, g, m, v, t, **options):

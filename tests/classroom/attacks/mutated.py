@@ -164,6 +164,34 @@ def test_a(adam_step):
         except Exception as error:
             print(type(error).__name__, str(error)[:100])
 ''', score=(0, 0), **HIDDEN),
+    Attack("collides_in_the_grader",
+           "a thousand calls whose dict of keys with one hash would take quadratic time in the grader", '''
+import sandbox.codec
+def packed(count):
+    items = ",".join('[["int","%d"],["is",null]]' % (k * (2**61 - 1)) for k in range(1, count))
+    spec = '["tuple",[["is","adam_step"],["tuple",[["dict",[' + items + ']]]],["dict",[]]]]'
+    return {"spec": np.frombuffer(spec.encode(), np.uint8)}
+def test_a(adam_step):
+    for count in (20_000, 1500):
+        arrays = packed(count)
+        for _ in range(500):
+            try:
+                adam_step.call("adam_step", arrays)
+            except Exception as error:
+                said = error
+    print(type(said).__name__, said)
+''', score=(0, 0), **{**HIDDEN, "on": "tests_quick", "kinds": ("wrong", "passed", "too_slow"),
+                       "seconds": 10.0}),
+    Attack("too_many_arrays_for_a_frame",
+           "a call of as many arrays as a frame can have, to which the grader adds one", '''
+import sandbox.codec
+def test_a(adam_step):
+    arrays = sandbox.codec.pack(("adam_step", (), {})) | {f"x{k}": np.zeros(1) for k in range(999)}
+    try:
+        adam_step.call("adam_step", arrays)
+    except ValueError as error:
+        print(error)
+''', score=(0, 0), **HIDDEN),
     Attack("hangs_the_version",
            "arguments with which the right function takes for ever, to tell it by that", '''
 def test_a(adam_step):

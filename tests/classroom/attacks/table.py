@@ -49,7 +49,8 @@ and the next submission is graded as if it had never been.
   exception can carry a few of them to the student. Every student has other numbers, at every test.
 - What a test works out inside the worker can be forged there, so tests return arrays that nobody knows
   beforehand, and flags and counts only beside them. How a number was computed cannot be seen: NumPy in place
-  of a kernel gives the same numbers, and the guards that notice a kernel's stray writes are in the worker too.
+  of a kernel gives the same numbers. The guards around a kernel's arrays are in the worker too and can be
+  switched off; so the backward's arrays of assignment 11 have places to spare, which come back to the grader.
 - What a worker says of its time is not believed: the grader measures. Points for speed still depend on a
   quiet machine.
 - With the limits alone (macOS, or a kernel without Landlock, namespaces and seccomp, for an ordinary user)

@@ -64,6 +64,13 @@ class Both(MemoryError, NotImplementedError):
 def adam_step(*args, **options):
     raise Both("pretended")
 ''', kinds=("not_written", "memory")),
+    Attack("escapes_in_names_of_tests", "the same, and markup, as names of tests", EVIL + r'''
+import sandbox.testing
+odd = ["test_" + EVIL, "test_\ud800", "test_\x1b[2J\x07", "test_a", "test_<script>", "test_" + "w" * 9000]
+sandbox.testing.names = lambda student: " ".join(odd)
+def test_a(adam_step):
+    assert False
+''', on="tests", says="test_a does not count", says_zh="test_a 不计入", seconds=90.0),
     Attack("group_of_exceptions", "an exception group, notes and a chain of a thousand causes", EVIL + '''
 def adam_step(*args, **options):
     error = ValueError("first")

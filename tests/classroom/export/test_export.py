@@ -71,7 +71,6 @@ def check_exercism(data):
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize("one", REPORTS, ids=["right", "wrong", "slow", "evil", "none"])
 def test_gradescope_and_exercism(one, lang):
-    one = one if "\ud800" not in one.printed else type(one)(**{**one.__dict__, "printed": "x"})
     check_gradescope(gradescope_results(one, lang))
     check_exercism(exercism_results(one, lang))
 
@@ -111,7 +110,7 @@ def test_canvas():
     assert rows[0] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Adam"]
     assert rows[1] == ["    Points Possible", "", "", "", "", "100"]
     assert rows[2] == ["A, Ann", "17", "", "", "S1", "100"]
-    assert [r[-1] for r in rows[3:]] == ["50", "50", "0", ""]  # eve handed nothing in: no grade, not a zero
+    assert [r[-1] for r in rows[3:]] == ["50", "50", "", ""]  # dee's cannot be graded, eve has none: no zero
 
 
 def test_canvas_uses_the_column_it_knows():
@@ -133,19 +132,40 @@ def test_moodle():
 def test_a_spreadsheet_finds_no_formula():
     rows = rows_of(plain_table(ADAM, REPORTS, STUDENTS))
     assert rows[0][:5] == ["id", "name", "email", "score", "points"]
-    assert [r[3] for r in rows[1:6]] == ["100", "50", "50", "0", ""]
+    assert [r[3] for r in rows[1:6]] == ["100", "50", "50", "", ""]
+    assert rows[4][-2:] == ["no_file", "no adam.py"]
     assert rows[5][1] == "'=cmd|x"
     assert len(rows) == 7  # the one that is not on the roster is there too
     assert all(len(r) == len(rows[0]) for r in rows)
     assert not any(cell.startswith(("=", "+", "@")) for row in rows for cell in row)
 
 
+def test_what_waits_is_no_nothing():
+    rows = rows_of(plain_table(ADAM, REPORTS[:1], STUDENTS, waiting=["ann", "bo"]))
+    assert [r[-2] for r in rows[1:4]] == ["graded; a newer file is not graded yet",
+                                          "handed in, not graded yet", "nothing handed in"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_lone_surrogate_stops_nothing(kind, tmp_path):
+    bad = report("bo", {"options": ("wrong", "")}, printed="\ud800", notes=(("\ud800", "\ud800"),))
+    tests = tuple(type(t)(**{**t.__dict__, "en": "it is '\ud800'"}) for t in bad.tests)
+    export(kind, ADAM, [type(bad)(**{**bad.__dict__, "tests": tests})],
+           [Student("bo", "\ud800", "", {"ID": "1"})], tmp_path)
+
+
+def test_no_protection_is_told_of_where_nothing_ran():
+    assert "protections" not in gradescope_results(REPORTS[4])["output"]
+    assert "rlimits, landlock" in gradescope_results(REPORTS[0])["output"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_files(kind, tmp_path):
-    some = [r for r in REPORTS if "\ud800" not in r.printed]
-    where = export(kind, ADAM, some, STUDENTS, tmp_path)
+    where = export(kind, ADAM, REPORTS, STUDENTS, tmp_path)
     if kind in ("gradescope", "exercism"):
-        assert sorted(p.parent.name for p in where.rglob("results.json")) == ["ann", "bo", "chen", "dee"]
+        found = sorted(p.parent.name for p in where.rglob("results.json"))
+        assert [name for name in found if "script" not in name] == ["ann", "bo", "chen", "dee"]
+        assert len(found) == len(REPORTS)
     else:
         assert where.read_bytes().startswith(b"\xef\xbb\xbf")  # Excel
         assert b"\r\n" in where.read_bytes()

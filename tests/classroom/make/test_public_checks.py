@@ -131,6 +131,52 @@ def test_whatever_the_file_does_is_one_line(small, tmp_path, students_python, te
         assert "public checks: 0 of 1" in said
 
 
+@pytest.mark.parametrize(("source", "words"), [
+    ("# 平均\ndef mean(x):\n    return x.sum() / 5\n".encode("gbk"),
+     ["mean.py, line 1: not UTF-8 but probably GBK: save it as UTF-8, or write # -*- coding: gbk -*-",
+      "mean.py 第 1 行不是 UTF-8，可能是 GBK：请另存为 UTF-8"]),
+    (b"# -*- coding: utf-7 -*-\n", ["says in its coding line that it is 'utf-7'"]),
+    ("# -*- coding: gbk -*-\n# 平均\ndef mean(x):\n    return x.sum() / 5\n".encode("gbk"), ["1 of 1"]),
+    ("\ufeff# 平均\ndef mean(x):\n    return x.sum() / 5\n".encode(), ["1 of 1"]),
+])
+def test_the_file_is_read_as_the_grader_reads_it(small, tmp_path, students_python, source, words):
+    """Python itself would let a comment in GBK pass."""
+    from minillm.classroom.intake.entries import Refused
+    from minillm.classroom.intake.source_text import check_source
+
+    folder = folder_of(small(), tmp_path / "s", lang="both")
+    (folder / "mean.py").write_bytes(source)
+    for how in ("test_public.py", "pytest"):
+        code, said = students_python(folder, how)
+        assert code == (words != ["1 of 1"]), said
+        assert [w for w in words if w not in said] == []
+    if code:
+        with pytest.raises(Refused) as refused:
+            check_source(source, "mean.py", "mean.py")
+        assert refused.value.en in said
+        assert refused.value.zh in said
+
+
+def test_numbers_that_are_not_finite_are_spoken_of_as_in_the_grading(small, tmp_path, students_python):
+    from minillm.classroom.judge import _of_output
+
+    assignment = small({'"mean": student.mean(inputs["x"])': '"y": student.mean(inputs["x"]) - inputs["x"]'})
+    folder = folder_of(assignment, tmp_path / "s", """import numpy as np
+
+def mean(x):
+    return np.where(np.arange(5) < 2, np.nan, np.sum(x) / 5)
+""")
+    code, said = students_python(folder, "test_public.py")
+    with np.load(folder / "test_public.npz") as stored:
+        want = stored["mean/0/out/y"]
+    got = np.where(np.arange(5) < 2, np.nan, want)
+    fault = _of_output("y", got, want, assignment.scenarios["mean"], True)
+    assert code == 1
+    assert fault.en in said
+    assert "2 of 5 numbers are wrong" in said
+    assert "largest error" not in said
+
+
 def test_one_check_by_name_shows_where_it_went_wrong(small, tmp_path, students_python):
     folder = folder_of(small(), tmp_path / "s", "def mean(x):\n    return x[99]\n")
     code, said = students_python(folder, "test_public.py", "mean")
@@ -261,3 +307,28 @@ def test_a_students_tests_are_tried_on_a_function_that_returns_nothing(small, tm
             got, said = students_python(folder, how)
             assert got == code, said
             assert words in said or (how == "pytest" and code == 0)
+
+
+def test_single_tests_are_left_out_as_when_they_are_graded(tmp_path, students_python):
+    """The assignment on tests of Adam: one that is too strict costs points."""
+    assignment = find_assignment("12_test_adam")
+    assert "(np.sqrt(v_hat) + eps)" not in assignment.solution().student  # nothing to compare with
+    good = assignment.solution().text
+    folder = folder_of(assignment, tmp_path / "s")
+    code, said = students_python(folder, "test_public.py")
+    assert (code, "not written yet" in said) == (1, True)
+    assert "on other numbers" not in said + (folder / "README.md").read_text()
+    strict = ("\n\ndef test_strict(adam_step):\n    x = np.ones(1)\n"
+              "    assert adam_step(x, x, x, x, 3)[0] == 7\n\n\ndef test_alone():\n    assert True\n")
+    one = "import numpy as np\n\n\ndef test_one(adam_step):\n    adam_step(*np.ones((4, 1)), 1)\n"
+    for text, code, words in (
+            (good, 0, "your tests are shown more versions"),
+            (good + strict, 1, "test_strict: not counted, and costs points, for a version that is right"),
+            (good + strict.partition("def test_alone")[2].join(["\n\ndef test_alone", ""]), 0,
+             "test_alone: not counted; a test takes the function as an argument"),
+            (one, 1, "accept a version that returns its arguments unchanged"),
+            (one + strict, 1, "test_strict: not counted"),
+            ("x = 1\n", 1, "there is no test: a test is a function test_...(adam_step)")):
+        (folder / "adam_tests.py").write_text(text)
+        got, said = students_python(folder, "test_public.py")
+        assert (got, words in said) == (code, True), said

@@ -66,6 +66,7 @@ def test_the_folder_holds_what_the_readme_speaks_of(adam, tmp_path):
     for test in adam.tests:
         assert f"| {test.name} | {test.title} | {test.points:g} | {test.visibility} |" in readme
     assert adam.text.strip() in readme
+    assert "Code that prints more than 1600 KiB\nis ended" in readme
     assert (tmp_path / "s" / "adam.py").read_text() == adam.solution("en").student
     ast.parse((tmp_path / "s" / "test_public.py").read_text())
 

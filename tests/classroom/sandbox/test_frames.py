@@ -128,6 +128,14 @@ def test_a_frame_made_by_hand_is_read():
     assert frame.arrays["x"].tolist() == [3.0]
 
 
+def test_json_with_many_keys_is_refused():
+    """A dict of keys that were chosen to have one hash takes quadratic time."""
+    few, many = (b"{" + b",".join(b'"%d":1' % k for k in range(n)) + b"}" for n in (100, 101))
+    assert len(decoded(header(0, len(few), len(few)) + few).meta) == frames.META_KEYS == 100
+    with pytest.raises(FrameError, match="JSON cannot be read"):
+        decoded(header(0, len(many), len(many)) + many)
+
+
 @pytest.mark.parametrize("data", [
     header(count=1001), header(meta=1 << 17, size=1 << 16), header(meta=11, size=10),
     header(size=0), header(size=2) + b"\xff\xff", header(count=0, size=3) + b"abc",

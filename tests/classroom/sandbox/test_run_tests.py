@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.classroom.sandbox import Answer, Worker, calls_to, codec
+from minillm.classroom.sandbox import Answer, Worker, calls_to, codec, testing
 
 VERSION = b"""
 import numpy as np
@@ -112,6 +112,27 @@ def test_after_an_end_a_new_process_goes_on_and_after_two_no_more():
     assert {n: a.kind for n, a in found.items()} == {"test_a": "ended", "test_b": "passed", "test_c": "ended",
                                                      "test_d": "not_run"}
     assert not worker.printed or set(worker.printed.split()) == {"end"}
+
+
+def test_names_of_tests_are_names():
+    """They go into reports: what a submission makes of them, it made up."""
+    odd = r"test_\x1b[2J test_\ud800 test_a-b test_\u202e ../test_a tests [] test_<b> test_" + "x" * 96
+    found = kinds("import sandbox.testing\ndef test_a(): pass\ndef test_一(): pass\n"
+                  f"sandbox.testing.names = lambda student: 'test_a {odd} test_一 test_a'\n")
+    assert found == {"test_a": "passed", "test_一": "passed"}
+
+
+def test_no_more_names_than_tests_are_run():
+    found = kinds("import sandbox.testing, os\n"
+                  "sandbox.testing.names = lambda student: ' '.join(f'test_{k}' for k in range(3000))\n"
+                  "def __getattr__(name):\n    os._exit(0)\n")
+    assert len(found) == testing.MOST
+
+
+def test_after_its_end_no_test_is_run():
+    source = "import time\ndef test_a(): time.sleep(0.5)\ndef test_b(): pass\n"
+    found, _ = run(source, end=time.monotonic() - 1)
+    assert {n: a.kind for n, a in found.items()} == {"test_a": "not_run", "test_b": "not_run"}
 
 
 @pytest.mark.slow

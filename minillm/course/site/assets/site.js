@@ -21,15 +21,16 @@ document.getElementById("theme")?.addEventListener("click", () => {
 });
 
 // A frame from the disk cannot be scripted; its address can: the stepper reads #theme=... and watches it.
-// Only once it is loaded: a change before would break the loading off.
+// Only once it is loaded: a change before would break the loading off. Replaced, so that the browser's
+// back button still leaves the page.
 const loaded = new Set();
 
 function dressSteppers() {
   if (!root.dataset.theme) return;
   for (const frame of loaded) {
-    const [page] = frame.getAttribute("src").split("#");
-    const src = `${page}#theme=${root.dataset.theme}`;
-    if (frame.getAttribute("src") !== src) frame.src = src;
+    if (frame.dataset.theme === root.dataset.theme) continue;
+    frame.dataset.theme = root.dataset.theme;
+    frame.contentWindow.location.replace(`${frame.src}#theme=${root.dataset.theme}`);
   }
 }
 
@@ -37,8 +38,22 @@ for (const frame of document.querySelectorAll(".stepper iframe")) {
   frame.addEventListener("load", () => { loaded.add(frame); dressSteppers(); });
 }
 
+// The other language opens at the same heading: both have the same ones.
+document.querySelector("header .other")?.addEventListener("click", (event) => {
+  const line = document.querySelector("header").getBoundingClientRect().bottom + 40;
+  const passed = [...document.querySelectorAll("main [id]")].filter((heading) =>
+    /^H\d$/.test(heading.tagName) && heading.getBoundingClientRect().top <= line);
+  event.currentTarget.hash = passed.length ? passed[passed.length - 1].id : "";
+});
+
 const field = document.getElementById("search");
 const list = document.getElementById("found");
+const count = document.getElementById("count");
+
+function open(is) {
+  list.hidden = !is;
+  field.setAttribute("aria-expanded", String(is));
+}
 
 // Sections that hold every word that was typed; those with words in their headings first.
 function search(text) {
@@ -54,11 +69,21 @@ function search(text) {
   return scored.sort((a, b) => b.score - a.score).slice(0, 12);
 }
 
-// A piece of text around the first word, with the words marked.
+// Whether a word, not Chinese, goes on at a place.
+function insideWord(body, at) {
+  return /^[^\s\u3000-\u9fff\uff00-\uffef]{2}$/.test(body.slice(at - 1, at + 1));
+}
+
+// A piece of text around the first word, from a word's beginning to a word's end, with the words marked.
 function excerpt(body, words) {
-  const at = Math.max(0, Math.min(...words.map((w) => body.toLowerCase().indexOf(w)).filter((i) => i >= 0), body.length) - 30);
+  const first = Math.min(...words.map((w) => body.toLowerCase().indexOf(w)).filter((i) => i >= 0));
+  let at = Number.isFinite(first) ? Math.max(0, first - 30) : 0;
+  while (at > 0 && insideWord(body, at)) at -= 1;
+  let end = Math.min(body.length, at + 120);
+  while (end < body.length && insideWord(body, end)) end += 1;
   const small = document.createElement("small");
-  let rest = body.slice(at, at + 120);
+  if (at > 0) small.append("…");
+  let rest = body.slice(at, end).trim();
   while (rest) {
     const places = words.map((w) => [rest.toLowerCase().indexOf(w), w.length]).filter(([i]) => i >= 0);
     if (!places.length) break;
@@ -69,16 +94,20 @@ function excerpt(body, words) {
     rest = rest.slice(i + n);
   }
   small.append(rest);
+  if (end < body.length) small.append("…");
   return small;
 }
 
 function show() {
   const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
   const found = search(field.value);
-  list.hidden = !words.length;
+  open(words.length > 0);
+  count.textContent = !words.length ? "" : found.length ? field.dataset.count.replace("{0}", found.length) : field.dataset.nothing;
   list.replaceChildren(...found.map(({ to, lesson, heading, body }) => {
     const item = document.createElement("li");
+    item.setAttribute("role", "none");
     const link = document.createElement("a");
+    link.setAttribute("role", "option");
     link.href = to;
     link.append(heading ? `${lesson}: ${heading}` : lesson, excerpt(body, words));
     item.append(link);
@@ -96,7 +125,10 @@ if (field) {
   document.addEventListener("keydown", (event) => {
     const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName);
     if (event.key === "/" && !typing) { event.preventDefault(); field.focus(); }
-    if (event.key === "Escape") { list.hidden = true; }
+    if (event.key === "Escape" && !list.hidden) {
+      if (list.contains(document.activeElement)) field.focus();
+      open(false);
+    }
     if ((event.key === "ArrowDown" || event.key === "ArrowUp") && !list.hidden && field.closest(".search").contains(document.activeElement)) {
       const links = [field, ...list.querySelectorAll("a")];
       const next = links.indexOf(document.activeElement) + (event.key === "ArrowDown" ? 1 : -1);
@@ -105,6 +137,6 @@ if (field) {
     }
   });
   document.addEventListener("click", (event) => {
-    if (!event.target.closest(".search")) list.hidden = true;
+    if (!event.target.closest(".search")) open(false);
   });
 }

@@ -10,6 +10,7 @@ const KEYS = {
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || byId("keys").open || !steps.length) return;
+  if (event.target.closest?.("select")) return; // the list has keys of its own
   const place = event.target.closest?.("#functions .jump, #graph .node");
   if (place && event.key === "ArrowUp") moveFocus(place, -1);
   else if (place && event.key === "ArrowDown") moveFocus(place, 1);

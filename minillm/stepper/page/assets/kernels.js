@@ -3,7 +3,7 @@
 document.documentElement.dataset.kind = "kernels";
 
 const view = {
-  colour: step => step.accesses.some(a => a.kind === "store") ? "store" : "load",
+  colour: step => step.accesses.some(a => a.kind !== "load") ? "store" : "load",
   heading: () => {
     const { kernel, time, program } = programOf(current);
     return words().programOf(kernel, time, program);
@@ -33,6 +33,7 @@ function kernelSentence(step, index) {
   const said = step.accesses.map(a => {
     const array = a.array || W.address, off = a.size - a.count;
     const what = a.count === 0 ? W.sayNone(a.kind, array)
+      : a.kind === "atomic" ? W.sayAtomic(a.operation, a.count, array, a.where)
       : W[a.kind === "load" ? "sayLoad" : "sayStore"](a.count, array, a.where);
     return what + (off ? W.sayOff(off, a.size) : "") + W.stop;
   });
@@ -66,14 +67,18 @@ function partInBrief(part) {
 function accessCards(access) {
   const W = words();
   const array = access.array || W.address;
-  const name = `${W[access.kind]} ${array}`;
-  const card = arrayCard({ caption: W[access.kind], label: `<mi>${escaped(access.array || "?")}</mi>`, name,
-    array: access.values, role: access.kind === "store" ? "result" : "input" });
+  const caption = access.kind === "atomic" ? W.atomic(access.operation) : W[access.kind];
+  const name = `${caption} ${array}`;
+  const card = arrayCard({ caption, label: `<mi>${escaped(access.array || "?")}</mi>`, name,
+    array: access.values, role: access.kind === "load" ? "input" : "result" });
   card.classList.add("access");
   markLanes(card, access);
   if (access.count) card.append(make("p.small", {}, W.elements(access.where)));
-  if (access.mask === null) return make("div.flow", {}, card);
-  return make("div.flow", {}, card, arrayCard({ caption: W.mask, name: `${name}: ${W.mask}`, array: access.mask,
+  const cards = access.kind === "atomic"
+    ? [card, arrayCard({ caption: W.found, name: `${name}: ${W.found}`, array: access.before, role: "input" })]
+    : [card];
+  if (access.mask === null) return make("div.flow", {}, ...cards);
+  return make("div.flow", {}, ...cards, arrayCard({ caption: W.mask, name: `${name}: ${W.mask}`, array: access.mask,
     role: "local" }));
 }
 
@@ -88,7 +93,7 @@ function markLanes(card, { array, offsets, mask, kind }) {
     td.dataset.tip = off ? W.laneOff(td.dataset.index, element, td.textContent)
       : W.lane(td.dataset.index, element, td.dataset.number);
     td.classList.toggle("off", off);
-    if (!off) td.classList.add(kind);
+    if (!off) td.classList.add(lookOf(kind));
     if (array) td.dataset.element = `${array}:${at[k]}`;
   });
 }

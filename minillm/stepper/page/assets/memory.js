@@ -7,8 +7,11 @@ const BEYOND = 32; // places after the end of an array that are drawn, at most
 /** Every element that a launch touches, in order: { step, array, kind, at, number }. */
 const touches = data.launches.map(() => []);
 steps.forEach((step, i) => {
-  for (const { kind, array, touched, numbers } of step.accesses) {
-    touched.forEach((at, k) => touches[step.launch].push({ step: i, array, kind, at, number: numbers[k] }));
+  for (const { kind, array, touched, numbers, found, left } of step.accesses) {
+    const note = (name, all) => touched.forEach((at, k) =>
+      touches[step.launch].push({ step: i, array, kind: name, at, number: all[k] }));
+    if (kind === "atomic") { note("load", found); note("store", left); } // it finds a number and leaves one
+    else note(kind, numbers);
   }
 });
 
@@ -59,7 +62,7 @@ function memoryCard(array, { known, mine }, step) {
   const now = new Map(), off = new Set();
   for (const access of step.accesses.filter(a => a.array === array.name)) {
     access.off.forEach(at => off.add(at));
-    access.touched.forEach(at => now.set(at, access.kind));
+    access.touched.forEach(at => now.set(at, lookOf(access.kind)));
   }
   const card = make("figure.array.memory", {}, make("figcaption", {}, make("span.array-name", {}, array.name),
     make("span.shape", {}, `${words().shape(array.shape)} ${array.dtype}`)));
@@ -88,6 +91,9 @@ function memoryCard(array, { known, mine }, step) {
   if (notes.length) card.append(make("p.small", {}, notes.join(" · ")));
   return card;
 }
+
+/** An atomic operation looks like a store. */
+const lookOf = kind => kind === "atomic" ? "store" : kind;
 
 /** All rows where there are few; else those with what is touched, and the first. */
 function rowsDrawn(count, touched, width) {

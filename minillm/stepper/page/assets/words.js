@@ -13,7 +13,9 @@ const WORDS = {
     countFollowed: (k, m, i, n) => `${k} of ${m} steps it takes part in · step ${i} of ${n}`,
     following: name => `Following ${name}.`,
     followLabel: name => `Follow ${name}`,
-    again: (line, time) => line === null ? " (argument)" : time ? ` (line ${line}, no. ${time})` : ` (line ${line})`,
+    again: (line, time, changes) => changes > 1 ? ` (changed in place ${changes} times)`
+      : changes ? " (changed in place)"
+      : line === null ? " (argument)" : time ? ` (line ${line}, no. ${time})` : ` (line ${line})`,
     fold: n => `… ${n} more lines`, unfold: "fold the docstring",
     noSource: "The source of this function cannot be read.",
     noSteps: "Nothing was computed with Tensors, so there are no steps to show.",
@@ -60,7 +62,8 @@ const WORDS = {
     countFollowed: (k, m, i, n) => `相关的 ${m} 步中的第 ${k} 步 · 全部 ${n} 步中的第 ${i} 步`,
     following: name => `正在跟踪 ${name}。`,
     followLabel: name => `跟踪 ${name}`,
-    again: (line, time) => line === null ? "（参数）" : time ? `（第 ${line} 行第 ${time} 次）` : `（第 ${line} 行）`,
+    again: (line, time, changes) => changes > 1 ? `（已原地修改 ${changes} 次）` : changes ? "（已原地修改）"
+      : line === null ? "（参数）" : time ? `（第 ${line} 行第 ${time} 次）` : `（第 ${line} 行）`,
     fold: n => `… 还有 ${n} 行`, unfold: "收起文档字符串",
     noSource: "读不到这个函数的源代码。",
     noSteps: "计算过程中没有用到 Tensor，因此没有可以显示的步骤。",
