@@ -219,6 +219,16 @@ def test_f(*args, **options):
            "not hostile: one honest test among those that reject right versions", HONEST + '''
 def test_b(adam_step):
     assert adam_step(np.ones(1), np.ones(1), np.ones(1), np.ones(1), 1)[0] == 7
-''', score=60, **{**HIDDEN, "kinds": ("in_part",)},
-           note="the honest test counts, the other does not"),
+''', score=15, **{**HIDDEN, "kinds": ("in_part",)},
+           note="the honest test has earned 60 points; one false alarm in two leaves a quarter"),
+    Attack("guesses_by_a_hash",
+           "16 tests that each reject by a bit of a hash of the results: one in two is valid", '''
+import hashlib
+def said(adam_step, k):
+    x = np.linspace(-1, 1, 5)
+    out = adam_step(x, x + 2, 0.1 * x, x * x, 3, alpha=0.5, beta1=0.6, beta2=0.7)
+    return hashlib.sha256(np.round(np.ravel(out), 3).tobytes() + bytes([k])).digest()[0] & 1
+''' + "".join(f"def test_{k}(adam_step): assert said(adam_step, {k})\n" for k in range(16)),
+           score=(0, 40), **{**HIDDEN, "kinds": ("in_part", "wrong")},
+           note="what guessing leaves: false alarms cost"),
 )
