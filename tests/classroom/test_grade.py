@@ -208,10 +208,10 @@ def test_no_text_of_a_report_can_do_anything():
 
 
 @pytest.mark.parametrize(("said", "left"), [
-    ("in /tmp/minillm-grader-ab/minillm-worker-c_1/code/adam.py: x", "in adam.py: x"),
-    ("'/minillm-worker-a/x' \"/tmp//minillm-worker-a/code/x\"", "'x' \"/tmp/x\""),
-    ("no /tmp/minillm-worker-a of it, /tmp/minillm-worker/x",
-     "no /tmp/minillm-worker-a of it, /tmp/minillm-worker/x"),
+    ("in /scratch/minillm-grader-ab/minillm-worker-c_1/code/adam.py: x", "in adam.py: x"),
+    ("'/minillm-worker-a/x' \"/scratch//minillm-worker-a/code/x\"", "'x' \"/scratch/x\""),
+    ("no /scratch/minillm-worker-a of it, /scratch/minillm-worker/x",
+     "no /scratch/minillm-worker-a of it, /scratch/minillm-worker/x"),
     ("a:/b/minillm-worker-1/c b//d/e/minillm-worker-2/code/f", "a:c b/f"),
     ("/a/minillm-worker-1/minillm-worker-2/code/f", "f"),
     ("<function f at 0x7f00aa11bb22> at 0x7f00aa11bb22", "<function f at 0x...> at 0x7f00aa11bb22")])
