@@ -200,8 +200,7 @@ def test_a(adam_step):
     except TimeoutError:
         return
     raise AssertionError
-''', score=(0, 20), **{**HIDDEN, "on": "tests_quick", "kinds": ("wrong", "in_part")},
-           note="the 20 points are for a wrong version that does not hang: it has been caught"),
+''', score=(0, 20), **{**HIDDEN, "on": "tests_quick", "kinds": ("wrong", "in_part")}),
     Attack("odd_tests", "generators, coroutines, classes, defaults and decorators that hide a test", '''
 def test_a(adam_step):
     yield
