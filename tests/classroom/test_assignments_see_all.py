@@ -1,5 +1,6 @@
 """Tests look at all of an answer: what is wrong in one place, or not there at all, is seen."""
 
+import sys
 import time
 
 import numpy as np
@@ -89,3 +90,20 @@ def test_a_write_beyond_the_end_is_seen_without_guards(monkeypatch):
     stray = next(m for m in assignment.misconceptions if m.key == "stray_store")
     for name in ("gradient", "rows_apart", "ignored"):
         assert all(faults(assignment, name, stray.applied(assignment.solution().text))), name
+
+
+def test_a_raised_recursion_limit_is_no_way_along_a_long_chain():
+    tape = find_assignment("01_tape_backward")
+    recursive = next(m for m in tape.misconceptions if m.key == "recursive").applied(tape.solution().text)
+    for raised in ("import sys\n\nsys.setrecursionlimit(10**6)\n",
+                   "import sys\n\n_order = topological_order\n\n\ndef topological_order(root):\n"
+                   "    sys.setrecursionlimit(10**6)\n    return _order(root)\n"):
+        before = sys.getrecursionlimit(), sys.setrecursionlimit
+        try:
+            found = faults(tape, "long_chain", recursive + raised)
+        finally:
+            left, function = sys.getrecursionlimit(), sys.setrecursionlimit
+            sys.setrecursionlimit(before[0])
+        assert function is before[1]
+        assert left in (before[0], 10**6)
+        assert all(fault is not None and "nested calls" in fault.en for fault in found)

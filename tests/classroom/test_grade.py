@@ -1,6 +1,7 @@
 """Grading one submission: points, reasons and states, with a worker in this process for the sandbox."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,6 +72,27 @@ def test_the_solution_has_all_points(toy):
     assert report.zh == "100 分，满分 100 分；公开测试通过 1/1，隐藏测试通过 3/3"
     assert report.tests[0].en == "right, in all 3 cases"
     assert report.grader == toy.fingerprint
+
+
+def test_public_tests_are_asked_first_whatever_their_place(toy):
+    """What is said of them may be shown at once: it must not know the hidden tests' inputs."""
+    turned = replace(toy, tests=tuple(sorted(toy.tests, key=lambda t: t.visibility == "public")))
+    assert turned.tests[-1].visibility == "public"
+    asked = []
+
+    class Listening(TrustedWorker):
+        def ask(self, source, inputs, **options):
+            asked.append({name: array.tolist() for name, array in inputs.items()})
+            return super().ask(source, inputs, **options)
+
+    report = grade(turned, toy.solution().text, opener=lambda text, _=(): Listening(toy, text))
+    judge, order = Judge(turned, "ann", SECRET), []
+    for inputs in asked:
+        order += [t.visibility for t in turned.tests for case in range(toy.scenarios[t.name].cases)
+                  if {n: a.tolist() for n, a in judge.inputs(t.name, case).items()} == inputs]
+    assert {"public", "hidden"} == {*order}
+    assert order == sorted(order, reverse=True)
+    assert [t.name for t in report.tests] == [t.name for t in turned.tests]  # reported in their own order
 
 
 def test_the_stub_has_none(toy):
