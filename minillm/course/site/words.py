@@ -9,7 +9,7 @@ WORDS: dict[str, dict[str, str]] = {
         "solution": "Solution: try it first", "why": "Why it works", "printed": "prints",
         "alone": "open by itself", "notebook": "notebook", "with_solutions": "with solutions",
         "glossary": "Glossary", "skip": "To the text",
-        "intro": "Language models from scratch, in NumPy. Every number below was computed when this page was "
+        "intro": "Language models from scratch, in NumPy. What the code prints was computed when this page was "
                  "built; every computation that has a stepper can be walked through, forwards and backwards, "
                  "with the arrow keys.",
         "terminal": "In the terminal: `minillm learn start my-course`, then `minillm learn`.",
@@ -23,7 +23,7 @@ WORDS: dict[str, dict[str, str]] = {
         "solution": "参考解答（请先自己试试）", "why": "为什么这样是对的", "printed": "输出",
         "alone": "单独打开",
         "notebook": "笔记本", "with_solutions": "含解答", "glossary": "术语表", "skip": "跳到正文",
-        "intro": "用 NumPy 从零写语言模型。下面的每个数字都是生成本页时算出来的；带有分步演示的计算，"
+        "intro": "用 NumPy 从零写语言模型。代码输出的结果都是生成本页时算出来的；带有分步演示的计算，"
                  "都可以用方向键一步步向前、向后走。",
         "terminal": "在终端里学习：先运行 `minillm learn start my-course`，再运行 `minillm learn`。",
         "nothing": "没有找到", "count": "找到 {0} 处", "comma": "、", "term": "术语", "in_other": "英文",
