@@ -9,8 +9,8 @@ WORDS: dict[str, dict[str, str]] = {
         "solution": "Solution: try it first", "why": "Why it works", "printed": "prints",
         "alone": "open by itself", "notebook": "notebook", "with_solutions": "with solutions",
         "glossary": "Glossary", "skip": "To the text",
-        "intro": "Language models from scratch, in NumPy. What the code prints was computed when this page was "
-                 "built; every computation that has a stepper can be walked through, forwards and backwards, "
+        "intro": "Language models from scratch, in NumPy. What the code prints was computed when this page "
+                 "was built; every computation that has a stepper can be walked through, forwards and backwards, "
                  "with the arrow keys.",
         "terminal": "In the terminal: `minillm learn start my-course`, then `minillm learn`.",
         "nothing": "nothing found", "count": "sections found: {0}", "comma": ", ", "term": "Term",
