@@ -10,8 +10,8 @@ WORDS: dict[str, dict[str, str]] = {
         "alone": "open by itself", "notebook": "notebook", "with_solutions": "with solutions",
         "glossary": "Glossary", "skip": "To the text",
         "intro": "Language models from scratch, in NumPy. What the code prints was computed when this page "
-                 "was built; every computation that has a stepper can be walked through, forwards and backwards, "
-                 "with the arrow keys.",
+                 "was built; every computation that has a stepper can be walked through, forwards and "
+                 "backwards, with the arrow keys.",
         "terminal": "In the terminal: `minillm learn start my-course`, then `minillm learn`.",
         "nothing": "nothing found", "count": "sections found: {0}", "comma": ", ", "term": "Term",
         "in_other": "Chinese",
